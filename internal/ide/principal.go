@@ -1,0 +1,20 @@
+package ide
+
+// Role says what a key may do.
+type Role string
+
+// The roles.
+const (
+	Admin  Role = "admin"  // sees and does all
+	Client Role = "client" // sees and changes its own
+	Viewer Role = "viewer" // sees all, changes nothing
+)
+
+// Principal is who calls.
+type Principal struct {
+	Name string // stable name of the key: the owner of what it makes
+	Role Role
+}
+
+// MaySee says whether p may know of something that owner owns.
+func (p Principal) MaySee(owner string) bool { return p.Role != Client || p.Name == owner }
