@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -230,7 +231,6 @@ func TestRouteChangeFreesADeafClient(t *testing.T) {
 	t.Parallel()
 	src := newSource(running(idA, "10.1.0.5"))
 	e := newEdge(t, src, nil)
-	closed := make(chan struct{})
 	e.backend(t, "10.1.0.5:6080", func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -240,7 +240,6 @@ func TestRouteChangeFreesADeafClient(t *testing.T) {
 		rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
 		rw.Flush()
 		conn.Close()
-		close(closed)
 	})
 	conn, err := net.Dial("tcp", e.url[len("http://"):])
 	if err != nil {
@@ -249,7 +248,9 @@ func TestRouteChangeFreesADeafClient(t *testing.T) {
 	defer conn.Close()
 	key, done := e.visit()
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s-vnc.localhost\r\n%s: %s\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n", idA, doneHeader, key)
-	<-closed
+	if _, err := io.ReadAll(conn); err != nil { // up to the container's end of it
+		t.Fatal(err)
+	}
 	src.change(ide.Route{ID: idA, Status: ide.Stopped})
 	<-done // or the test runs into its time limit
 }
