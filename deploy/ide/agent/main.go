@@ -1,0 +1,105 @@
+// Command agent is the first process of an IDE container. It answers the
+// control plane on port 9000 and the user on the three ports that the edge
+// leads to. In the slim image it is all there is: a file editor over the
+// workspace on 8080, a page that says that there is no desktop on 6080, and
+// the workspace's own pages on 3000.
+//
+//	/agent          run until SIGTERM
+//	/agent health   exit 0 if a running agent answers (the health check of Swarm)
+//	/agent version  print the version
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"berth/internal/ide"
+)
+
+func main() { os.Exit(command(os.Args[1:], os.Getenv, os.Stdout)) }
+
+// command runs a subcommand and returns the exit code.
+func command(args []string, getenv func(string) string, out io.Writer) int {
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	switch {
+	case len(args) > 1:
+	case name == "health":
+		if err := health("http://127.0.0.1:" + strconv.Itoa(ide.AgentPort)); err != nil {
+			fmt.Fprintln(out, err)
+			return 1
+		}
+		return 0
+	case name == "version":
+		fmt.Fprintln(out, version())
+		return 0
+	case name == "":
+		log := slog.New(slog.NewJSONHandler(out, nil))
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		if err := start(ctx, getenv, log, listen); err != nil {
+			log.Error("agent ends", "err", err)
+			return 1
+		}
+		return 0
+	}
+	fmt.Fprintln(out, "usage: agent [health | version]")
+	return 2
+}
+
+// start reads the configuration and runs an agent until ctx ends.
+func start(ctx context.Context, getenv func(string) string, log *slog.Logger, listen listenFunc) error {
+	cfg, err := readConfig(getenv)
+	if err != nil {
+		return err
+	}
+	a, err := newAgent(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer a.root.Close()
+	return a.run(ctx, listen)
+}
+
+// listenFunc opens the listener of one of the agent's ports.
+type listenFunc func(ctx context.Context, port uint16) (net.Listener, error)
+
+// listen takes all addresses: the overlay's is known to Swarm only, and the
+// filter on each node decides who may call.
+func listen(ctx context.Context, port uint16) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(int(port)))
+}
+
+// health asks a running agent whether it is alive.
+func health(base string) error {
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(base + alivePath)
+	if err != nil {
+		return fmt.Errorf("ask agent: %w", err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("ask agent: status %d", res.StatusCode)
+	}
+	return nil
+}
+
+// version is what the Go tool stamped into the binary.
+func version() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "(devel)"
+}
