@@ -85,6 +85,7 @@ type Container struct {
 	Health         *Health        `json:"health,omitempty"`
 
 	Job    string `json:"job,omitempty"`    // the latest job that changes its state
+	Probe  string `json:"probe,omitempty"`  // lets the ready check of this run through the edge while it is starting
 	Sealed string `json:"sealed,omitempty"` // sealed Secrets
 }
 

@@ -1,0 +1,108 @@
+package functions
+
+import (
+	"context"
+	"time"
+
+	"berth/internal/ide"
+	"berth/queue"
+)
+
+// deliver puts a job on its function's queue. A failure is no error: the job
+// is due in its record, so a worker's ticker delivers it.
+func deliver(ctx context.Context, d *Deps, job string, number int) {
+	f, ok := registry[queue.FunctionOf(job)]
+	if !ok {
+		return // of a newer release, whose workers deliver it
+	}
+	timeout := 2*f.Timeout + time.Minute // an attempt, and cleaning up after it
+	if err := d.Queue.Deliver(ctx, job, number, f.Queue, timeout); err != nil {
+		d.Log.Warn("delivery is left to the ticker", "job", job, "err", err)
+	}
+}
+
+// wake delivers jobs whose last delivery may have found the lease held and
+// left.
+func wake(ctx context.Context, d *Deps, jobs []string) {
+	if len(jobs) == 0 {
+		return
+	}
+	numbers, err := d.Store.Deliveries(ctx, jobs)
+	if err != nil {
+		d.Log.Warn("deliveries are left to the ticker", "jobs", jobs, "err", err)
+		return
+	}
+	for i, job := range jobs {
+		if numbers[i] > 0 {
+			deliver(ctx, d, job, numbers[i])
+		}
+	}
+}
+
+// nudge delivers a job now that may be waiting for its next attempt.
+func nudge(ctx context.Context, d *Deps, job string) {
+	numbers, err := d.Store.Deliveries(ctx, []string{job})
+	if err == nil {
+		next, ok, rerr := d.Store.Redeliver(ctx, job, numbers[0])
+		if err = rerr; err == nil && ok {
+			deliver(ctx, d, job, next)
+		}
+	}
+	if err != nil {
+		d.Log.Warn("delivery is left to the ticker", "job", job, "err", err)
+	}
+}
+
+// DeliverDue gives a new delivery to every open, due job that no worker works
+// on and no delivery will bring: its worker was killed, or Redis lost it, or
+// the process that admitted it died before it could deliver. Every worker
+// calls it every few seconds.
+func DeliverDue(ctx context.Context, d *Deps) error {
+	due, err := d.Store.Due(ctx, time.Now(), 1000)
+	if err != nil {
+		return err
+	}
+	for _, j := range due {
+		f, ok := registry[j.Function]
+		if !ok {
+			continue
+		}
+		state, err := d.Queue.State(j.ID, j.Delivery, f.Queue)
+		if err != nil {
+			return err
+		}
+		switch {
+		case state == queue.Absent:
+			deliver(ctx, d, j.ID, j.Delivery)
+		case state == queue.Stale:
+			next, ok, err := d.Store.Redeliver(ctx, j.ID, j.Delivery)
+			if err != nil {
+				return err
+			}
+			if ok {
+				d.Log.Info("job is delivered again", "job", j.ID, "delivery", next)
+				deliver(ctx, d, j.ID, next)
+			}
+		}
+	}
+	return nil
+}
+
+// Cancel ends a job that has not ended: a waiting one as soon as a worker
+// sees it, a running one at its next step; it cleans up after itself. Errors:
+// JOB_NOT_FOUND, CONFLICT for one that has ended or cannot be canceled.
+func Cancel(ctx context.Context, d *Deps, p ide.Principal, id string) (ide.Job, error) {
+	j, err := d.Store.Job(ctx, id)
+	if err != nil {
+		return j, err
+	}
+	if f, ok := registry[j.Function]; !ok || !f.Cancelable {
+		return j, ide.Errorf(ide.Conflict, "A %s job cannot be canceled.", j.Function)
+	}
+	if err := d.Store.Cancel(ctx, id); err != nil {
+		return j, err
+	}
+	d.Log.Info("job is to be canceled", "job", id, "by", p.Name)
+	nudge(ctx, d, id)
+	return j, nil
+}

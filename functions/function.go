@@ -1,0 +1,174 @@
+// Package functions holds everything that changes the world: one file is one
+// function, which runs from the queue, at least once, in any worker. A
+// function with a Route is also an operation of the HTTP API.
+package functions
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"berth/internal/ide"
+	"berth/internal/store"
+	"berth/queue"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Function is one thing that can be done. A is at once the input of its HTTP
+// operation and what it gets in a worker: its JSON is stored with the job, so
+// fields are only ever added, and what is secret or only the API's is tagged
+// json:"-".
+type Function[A any] struct {
+	Name     string // part of job IDs: never changes
+	Doc      string // one line, the operation's summary
+	Route    string // "METHOD /path"; empty is an internal function
+	Cron     string // default schedule; empty is none
+	Queue    string
+	Attempts int           // how often it may begin
+	Timeout  time.Duration // of one attempt
+
+	// Expect are the states of the container in which it has something to do.
+	// When the container is moved elsewhere, or started again, it ends at its
+	// next step, canceled.
+	Expect     []ide.Status
+	Cancelable bool // DELETE /api/jobs/{id} may end it
+
+	// Created answers a request with the container as the original design has
+	// it, and the job; otherwise the answer is the job.
+	Created bool
+
+	// Admit runs in the API: it checks the request and says what is written
+	// with the job. It may be called for one request only once.
+	Admit func(ctx context.Context, d *Deps, p ide.Principal, a *A) (store.Admission, error)
+	// Run runs in a worker, at least once. Each part that can fail is a Step.
+	Run func(ctx context.Context, d *Deps, a A) error
+	// Fail cleans up when attempts are spent, the error is permanent, or the
+	// job was canceled. It runs until it succeeds. It may be nil.
+	Fail func(ctx context.Context, d *Deps, a A, cause *ide.Error) error
+
+	info Info
+}
+
+// Info is what the queue's machinery needs to know of a function.
+type Info struct {
+	Name, Doc, Route, Cron, Queue string
+	Attempts                      int
+	Timeout                       time.Duration
+	Expect                        []ide.Status
+	Cancelable                    bool
+
+	mount func(huma.API, *Deps)
+	open  func(context.Context, *Deps, ide.Principal) (store.Admitted, error)
+	run   func(context.Context, *Deps, []byte) error
+	fail  func(context.Context, *Deps, []byte, *ide.Error) error
+}
+
+var registry = map[string]*Info{}
+
+// define records a function while package variables are set. It panics on
+// what only a programmer can get wrong.
+func define[A any](f Function[A]) *Function[A] {
+	if registry[f.Name] != nil {
+		panic("functions: " + f.Name + " is defined twice")
+	}
+	if f.Name == "" || f.Queue == "" || f.Timeout <= 0 || f.Attempts <= 0 || f.Run == nil || f.Admit == nil {
+		panic(fmt.Sprintf("functions: %q lacks a name, queue, timeout, attempts, Run or Admit", f.Name))
+	}
+	if f.Cron != "" {
+		if _, err := queue.ParseSchedule(f.Cron); err != nil {
+			panic("functions: " + f.Name + ": " + err.Error())
+		}
+	}
+	f.info = Info{
+		Name: f.Name, Doc: f.Doc, Route: f.Route, Cron: f.Cron, Queue: f.Queue, Attempts: f.Attempts, Timeout: f.Timeout,
+		Expect: f.Expect, Cancelable: f.Cancelable,
+		run: func(ctx context.Context, d *Deps, args []byte) error {
+			a, err := decode[A](args)
+			if err != nil {
+				return err
+			}
+			return f.Run(ctx, d, a)
+		},
+		fail: func(ctx context.Context, d *Deps, args []byte, cause *ide.Error) error {
+			a, err := decode[A](args)
+			if err != nil || f.Fail == nil {
+				return err
+			}
+			return f.Fail(ctx, d, a, cause)
+		},
+	}
+	f.info.open = func(ctx context.Context, d *Deps, p ide.Principal) (store.Admitted, error) {
+		var a A
+		return f.Enqueue(ctx, d, p, &a)
+	}
+	if f.Route != "" {
+		f.info.mount = f.mount
+	}
+	registry[f.Name] = &f.info
+	return &f
+}
+
+func decode[A any](args []byte) (A, error) {
+	var a A
+	if err := json.Unmarshal(args, &a); err != nil {
+		return a, &ide.Error{Code: ide.Internal, Message: "The job's arguments cannot be read.", Err: err, Permanent: true}
+	}
+	return a, nil
+}
+
+// All returns what there is, by name.
+func All() []Info {
+	var all []Info
+	for _, f := range registry {
+		all = append(all, *f)
+	}
+	slices.SortFunc(all, func(a, b Info) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// names returns the names of all functions.
+func names() []string {
+	var list []string
+	for _, f := range All() {
+		list = append(list, f.Name)
+	}
+	return list
+}
+
+// Enqueue admits a job and delivers it. Once the admission is written the job
+// will run, also when the delivery fails: a worker's ticker finds it.
+func (f *Function[A]) Enqueue(ctx context.Context, d *Deps, p ide.Principal, a *A) (store.Admitted, error) {
+	key, digest, err := idempotency(d, f.Name, a)
+	if err != nil {
+		return store.Admitted{}, err
+	}
+	adm, err := f.Admit(ctx, d, p, a)
+	if err != nil {
+		return store.Admitted{}, err
+	}
+	adm.Function, adm.MaxAttempts, adm.By, adm.Args = f.Name, f.Attempts, p, a
+	adm.IdempotencyKey, adm.Digest, adm.Answer = key, digest, f.answer
+	out, err := d.Store.Admit(ctx, adm)
+	if err != nil || out.Answered != "" {
+		return out, err
+	}
+	if !out.Open {
+		deliver(ctx, d, out.Job.ID, 1)
+	} else if adm.Force {
+		nudge(ctx, d, out.Job.ID)
+	}
+	return out, nil
+}
+
+// OpenScheduled opens a job of a scheduled function.
+func OpenScheduled(ctx context.Context, d *Deps, name string) (store.Admitted, error) {
+	f, ok := registry[name]
+	if !ok || f.Cron == "" {
+		return store.Admitted{}, ide.Errorf(ide.NotFound, "There is no scheduled function %q.", name)
+	}
+	return f.open(ctx, d, ide.Principal{Name: "schedule", Role: ide.Admin})
+}

@@ -1,0 +1,216 @@
+package functions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"berth/internal/ide"
+)
+
+// start brings a run of a container up: the work of container-create and
+// container-start. Every step may run twice, and late: what is there already
+// is adopted, and once a stop has removed the run's secret no step can make a
+// service again.
+func start(ctx context.Context, d *Deps, id string, run int, by string) error {
+	c, err := d.Store.Container(ctx, id)
+	if err != nil {
+		return err
+	}
+	if c.Status == ide.Running {
+		return record(ctx, d, c) // an earlier attempt came this far
+	}
+	secrets, data, err := d.secrets(c)
+	if err != nil {
+		return err
+	}
+	var secretID string
+	var task ide.Task
+	steps := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"config", func(ctx context.Context) error { return d.Swarm.PutConfig(ctx, c, []byte(c.Sealed)) }},
+		{"secret", func(ctx context.Context) (err error) {
+			secretID, err = d.Swarm.PutSecret(ctx, id, run, data)
+			return err
+		}},
+		{"service", func(ctx context.Context) error {
+			clamped, err := d.clamp(ctx, c)
+			if err != nil {
+				return err
+			}
+			return d.Swarm.CreateService(ctx, clamped, secretID)
+		}},
+		{"task", func(ctx context.Context) (err error) {
+			task, err = d.Swarm.WaitRunning(ctx, c, func(message string) { Progress(ctx, message) })
+			return err
+		}},
+		{"agent", func(ctx context.Context) error {
+			if err := d.waitAgent(ctx, task.Address, secrets.AgentToken); err != nil {
+				return err
+			}
+			c, err = d.Store.Update(ctx, id, func(c *ide.Container) error {
+				if c.Run == run {
+					c.Address = task.Address
+				}
+				return nil
+			})
+			return err
+		}},
+		{"urls", func(ctx context.Context) error { return d.waitURLs(ctx, c) }},
+	}
+	for _, s := range steps {
+		if err := Step(ctx, s.name, s.do); err != nil {
+			return err
+		}
+	}
+	now := time.Now().UTC()
+	c, err = d.Store.Move(ctx, id, run, ide.Running, by, "All three URLs answer.", func(c *ide.Container) {
+		if c.StartedAt == nil {
+			c.StartedAt = &now
+		}
+		c.Error, c.StoppedAt, c.ShutdownReason = nil, nil, ""
+		c.Health = &ide.Health{Status: "healthy", LastCheck: now, Checks: ide.Checks{CodeServer: true, VNC: true}}
+	})
+	if err != nil {
+		return err
+	}
+	SetResult(ctx, "urls", c.URLs)
+	return record(ctx, d, c)
+}
+
+// secrets opens a container's secrets, and returns them with the text that
+// the container gets.
+func (d *Deps) secrets(c ide.Container) (s ide.Secrets, data []byte, err error) {
+	if err := d.Box.Open(sealContext(c.ID), c.Sealed, &s); err != nil {
+		e := ide.Errorf(ide.ContainerStartFailed, "The container's secrets cannot be opened: SECRET_KEY was changed without keeping the old one.")
+		e.Err = err
+		return s, nil, e
+	}
+	data, err = json.Marshal(s)
+	return s, data, err
+}
+
+// Secrets opens a container's secrets, for its owner.
+func Secrets(d *Deps, c ide.Container) (ide.Secrets, error) {
+	s, _, err := d.secrets(c)
+	return s, err
+}
+
+// clamp lowers a container's limits to what its node has: Swarm would start
+// it all the same, and the limit would be a lie.
+func (d *Deps) clamp(ctx context.Context, c ide.Container) (ide.Container, error) {
+	nodes, err := d.Store.Nodes(ctx)
+	if err != nil {
+		return c, err
+	}
+	for _, n := range nodes {
+		if n.ID == c.Node {
+			c.Resources.CPULimit = min(c.Resources.CPULimit, n.CPU)
+			c.Resources.MemoryLimit = min(c.Resources.MemoryLimit, n.Memory)
+		}
+	}
+	return c, nil
+}
+
+// failStart marks a run as failed and removes what was made of it. The config
+// stays: it is the record, and the container can be started again.
+func failStart(ctx context.Context, d *Deps, id string, run int, by string, cause *ide.Error) error {
+	now := time.Now().UTC()
+	c, err := d.Store.Move(ctx, id, run, ide.Failed, by, cause.Message, func(c *ide.Container) {
+		c.Error, c.StoppedAt, c.ShutdownReason, c.Address = public(startError(cause)), &now, ide.ByError, ""
+	})
+	if ide.HasCode(err, ide.Conflict) || ide.HasCode(err, ide.ContainerNotFound) {
+		return nil // a stop or a later run owns it now, and cleans up
+	}
+	if err != nil {
+		return err
+	}
+	if err := remove(ctx, d, c); err != nil {
+		return err
+	}
+	return record(ctx, d, c)
+}
+
+// record writes a container's record to its Swarm config, from which it comes
+// back when Redis is lost.
+func record(ctx context.Context, d *Deps, c ide.Container) error {
+	return Step(ctx, "record", func(ctx context.Context) error { return d.Swarm.UpdateConfig(ctx, c) })
+}
+
+// startError gives a cause that says nothing of starting the code of a failed
+// start.
+func startError(cause *ide.Error) *ide.Error {
+	switch cause.Code {
+	case ide.Docker, ide.Internal, ide.Conflict, ide.QueueUnavailable:
+		return &ide.Error{Code: ide.ContainerStartFailed, Message: fmt.Sprintf("The container could not be started. %s", cause.Message), Details: cause.Details}
+	}
+	return cause
+}
+
+// remove takes a run's service and secret away, in the order that makes them
+// stay away: the service first, since a secret in use cannot go, and then the
+// secret, without which nobody can make the service again. When the tasks are
+// gone it gives the reservation back.
+func remove(ctx context.Context, d *Deps, c ide.Container) error {
+	err := Step(ctx, "service", func(ctx context.Context) error {
+		for {
+			if err := d.Swarm.RemoveService(ctx, c.ID, c.Run); err != nil {
+				return err
+			}
+			err := d.Swarm.RemoveSecret(ctx, c.ID, c.Run)
+			if !ide.HasCode(err, ide.Conflict) {
+				return err
+			}
+			// a start that woke up late has made the service again, or Swarm
+			// has not yet let go of the secret
+			if err := pause(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return Step(ctx, "tasks", func(ctx context.Context) error {
+		if err := d.waitGone(ctx, c); err != nil {
+			return err
+		}
+		return d.Store.Release(ctx, c.ID, c.Run)
+	})
+}
+
+// waitGone returns when no task of the run is left, or at once when force was
+// asked for and a node does not answer.
+func (d *Deps) waitGone(ctx context.Context, c ide.Container) error {
+	wait, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		for pause(wait, 200*time.Millisecond) == nil {
+			if Forced(wait) {
+				cancel(errForced)
+			}
+		}
+	}()
+	err := d.Swarm.WaitGone(wait, c.ID, c.Run)
+	if context.Cause(wait) == errForced {
+		return nil
+	}
+	return err
+}
+
+var errForced = ide.Errorf(ide.Canceled, "Force was asked for.")
+
+// pause waits, or returns why ctx ended.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

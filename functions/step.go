@@ -1,0 +1,91 @@
+package functions
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"berth/internal/ide"
+	"berth/internal/store"
+)
+
+// logger is the part of slog.Logger that an outcome is told to.
+type logger interface {
+	Info(msg string, args ...any)
+	Warn(msg string, args ...any)
+	Error(msg string, args ...any)
+}
+
+// running is a job's attempt in this process.
+type running struct {
+	held  *store.Held
+	info  *Info
+	force atomic.Bool
+}
+
+type runningKey struct{}
+
+// Step runs a named, timed part of a function. It shows in the job while it
+// runs and stays in its timeline. Before it begins, the lease is checked and
+// what others want of the job is read: a step of a job that was canceled,
+// superseded or taken over does not begin.
+func Step(ctx context.Context, name string, do func(context.Context) error) error {
+	r := ctx.Value(runningKey{}).(*running)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.endStep(nil)
+	job := &r.held.Job
+	job.Steps = append(job.Steps, ide.Step{Name: name, Status: ide.StepRunning, Attempt: job.Attempt, StartedAt: time.Now().UTC()})
+	if err := r.held.Save(ctx); err != nil {
+		return err
+	}
+	r.force.Store(r.held.Flags.Force)
+	if err := r.wanted(r.held.Flags); err != nil && !r.held.Failing {
+		return err
+	}
+	err := do(ctx)
+	if err != nil {
+		return err
+	}
+	r.endStep(nil)
+	return nil
+}
+
+// endStep closes the open step, if there is one. It is written with the next
+// step, or with the end of the attempt.
+func (r *running) endStep(err error) {
+	steps := r.held.Job.Steps
+	if len(steps) == 0 || steps[len(steps)-1].Status != ide.StepRunning {
+		return
+	}
+	s := &steps[len(steps)-1]
+	s.Status, s.Seconds = ide.StepDone, time.Since(s.StartedAt).Seconds()
+	if err != nil {
+		s.Status, s.Message = ide.StepFailed, ide.AsError(err).Message
+	}
+}
+
+// Forced says whether force was asked for, so far as is known.
+func Forced(ctx context.Context) bool {
+	return ctx.Value(runningKey{}).(*running).force.Load()
+}
+
+// Progress shows how far the present step is.
+func Progress(ctx context.Context, message string) {
+	r := ctx.Value(runningKey{}).(*running)
+	steps := r.held.Job.Steps
+	if s := &steps[len(steps)-1]; s.Message != message {
+		s.Message = message
+		_ = r.held.Save(ctx) // the next step tells when the lease is lost
+	}
+}
+
+// SetResult adds to what the job's result says.
+func SetResult(ctx context.Context, key string, value any) {
+	job := &ctx.Value(runningKey{}).(*running).held.Job
+	if job.Result == nil {
+		job.Result = map[string]any{}
+	}
+	job.Result[key] = value
+}

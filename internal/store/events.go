@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"berth/internal/ide"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// routeOf is what the edge is told of a container.
+func routeOf(c ide.Container) ide.Route {
+	r := ide.Route{ID: c.ID, Status: c.Status}
+	if c.Status == ide.Starting || c.Status == ide.Running {
+		r.Address = c.Address
+	}
+	if c.Status == ide.Starting {
+		r.Probe = c.Probe
+	}
+	return r
+}
+
+// eventOf completes and encodes an event about c; nil is ”.
+func eventOf(c ide.Container, e *ide.Event) string {
+	if e == nil {
+		return ""
+	}
+	r := routeOf(c)
+	e.At, e.Container, e.Owner, e.Route = time.Now().UTC(), c.ID, c.Owner, &r
+	return encode(e)
+}
+
+// Routes returns what the edge must know of every live container, and the
+// place in the event stream from which to follow the changes.
+func (s *Store) Routes(ctx context.Context) ([]ide.Route, string, error) {
+	cursor, err := s.Cursor(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	ids, err := s.rdb.ZRange(ctx, indexKey("cs", "", ""), 0, -1).Result()
+	if err != nil {
+		return nil, "", down(err)
+	}
+	var routes []ide.Route
+	for len(ids) > 0 {
+		n := min(len(ids), 1000)
+		some, err := s.containers(ctx, ids[:n])
+		if err != nil {
+			return nil, "", err
+		}
+		for _, c := range some {
+			routes = append(routes, routeOf(c))
+		}
+		ids = ids[n:]
+	}
+	return routes, cursor, nil
+}
+
+// Cursor returns the present end of the event stream.
+func (s *Store) Cursor(ctx context.Context) (string, error) {
+	last, err := s.rdb.XRevRangeN(ctx, eventsKey, "+", "-", 1).Result()
+	if err != nil {
+		return "", down(err)
+	}
+	if len(last) == 0 {
+		return "0-0", nil
+	}
+	return last[0].ID, nil
+}
+
+// Changes returns the events after cursor, waiting up to a second for the
+// first, and the cursor to go on from.
+func (s *Store) Changes(ctx context.Context, cursor string) ([]ide.Event, string, error) {
+	streams, err := s.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{eventsKey, cursor}, Count: 1000, Block: time.Second}).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, cursor, nil
+	}
+	if err != nil {
+		return nil, cursor, down(err)
+	}
+	var events []ide.Event
+	for _, m := range streams[0].Messages {
+		if e, ok := decodeEvent(m); ok {
+			events = append(events, e)
+		}
+		cursor = m.ID
+	}
+	return events, cursor, nil
+}
+
+func decodeEvent(m redis.XMessage) (ide.Event, bool) {
+	var e ide.Event
+	text, _ := m.Values["e"].(string)
+	err := json.Unmarshal([]byte(text), &e)
+	e.ID = m.ID
+	return e, err == nil
+}
+
+// History returns what happened to a container, oldest first.
+func (s *Store) History(ctx context.Context, id string) ([]ide.Event, error) {
+	messages, err := s.rdb.XRange(ctx, containerEventsKey(id), "-", "+").Result()
+	if err != nil {
+		return nil, down(err)
+	}
+	events := make([]ide.Event, 0, len(messages))
+	for _, m := range messages {
+		if e, ok := decodeEvent(m); ok {
+			events = append(events, e)
+		}
+	}
+	return events, nil
+}

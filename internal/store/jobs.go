@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"berth/internal/ide"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Job returns a job, or JOB_NOT_FOUND.
+func (s *Store) Job(ctx context.Context, id string) (ide.Job, error) {
+	v, err := s.rdb.HMGet(ctx, jobKey(id), "doc", "status", "attempt").Result()
+	if err != nil {
+		return ide.Job{}, down(err)
+	}
+	if v[0] == nil {
+		return ide.Job{}, ide.Errorf(ide.JobNotFound, "There is no job %q.", id)
+	}
+	return decodeJob(v)
+}
+
+// decodeJob reads the fields doc, status and attempt.
+func decodeJob(v []any) (ide.Job, error) {
+	var j ide.Job
+	doc, _ := v[0].(string)
+	if err := json.Unmarshal([]byte(doc), &j); err != nil {
+		return j, fmt.Errorf("decode job: %w", err)
+	}
+	status, _ := v[1].(string)
+	attempt, _ := v[2].(string)
+	j.Status, j.Attempt = ide.JobStatus(status), atoi(attempt)
+	return j, nil
+}
+
+// Jobs returns a page of jobs, newest first, and how many match.
+func (s *Store) Jobs(ctx context.Context, f Filter) ([]ide.Job, int, error) {
+	ids, total, err := s.page(ctx, "js", f)
+	if err != nil {
+		return nil, 0, err
+	}
+	rows := make([]*redis.SliceCmd, len(ids))
+	if len(ids) > 0 {
+		_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, id := range ids {
+				rows[i] = p.HMGet(ctx, jobKey(id), "doc", "status", "attempt")
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, 0, down(err)
+		}
+	}
+	list := make([]ide.Job, 0, len(ids))
+	for _, row := range rows {
+		if j, err := decodeJob(row.Val()); err == nil {
+			list = append(list, j)
+		}
+	}
+	return list, total, nil
+}
+
+// Cancel marks an open job: a queued one ends as soon as a worker sees it, a
+// running one at its next step. An ended one is a CONFLICT.
+func (s *Store) Cancel(ctx context.Context, id string) error {
+	got, err := s.run(ctx, cancelScript, []string{jobKey(id), dueKey}, id, ms(time.Now()))
+	if err == nil && got[0] == "ended" {
+		return ide.Errorf(ide.Conflict, "The job has ended.")
+	}
+	return err
+}
+
+// Due is an open job that ought to be running.
+type Due struct {
+	ID       string
+	Function string
+	Delivery int
+	Cancel   bool
+}
+
+// Due returns up to limit open jobs that ought to have begun before t and on
+// whose target no worker holds a lease, oldest first.
+func (s *Store) Due(ctx context.Context, t time.Time, limit int) ([]Due, error) {
+	ids, err := s.rdb.ZRangeByScore(ctx, dueKey, &redis.ZRangeBy{Min: "-inf", Max: fmt.Sprint(ms(t)), Count: int64(limit)}).Result()
+	if err != nil || len(ids) == 0 {
+		return nil, down(err)
+	}
+	rows := make([]*redis.SliceCmd, len(ids))
+	leases := make([]*redis.IntCmd, len(ids))
+	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			rows[i] = p.HMGet(ctx, jobKey(id), "function", "delivery", "cancel")
+			leases[i] = p.Exists(ctx, leaseKey(Target(id)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, down(err)
+	}
+	var due []Due
+	for i, id := range ids {
+		if v := rows[i].Val(); leases[i].Val() == 0 && v[0] != nil {
+			due = append(due, Due{ID: id, Function: fmt.Sprint(v[0]), Delivery: atoi(fmt.Sprint(v[1])), Cancel: v[2] == "1"})
+		}
+	}
+	return due, nil
+}
+
+// Target is whose lease a job takes: its container's, or its function's where
+// it has none.
+func Target(job string) string {
+	function, rest, _ := strings.Cut(job, ":")
+	if container, _, _ := strings.Cut(rest, ":"); container != "" {
+		return container
+	}
+	return function
+}
+
+// Deliveries returns the numbers of the last deliveries of jobs; 0 is a job
+// that is not there.
+func (s *Store) Deliveries(ctx context.Context, ids []string) ([]int, error) {
+	rows := make([]*redis.StringCmd, len(ids))
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			rows[i] = p.HGet(ctx, jobKey(id), "delivery")
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, down(err)
+	}
+	numbers := make([]int, len(ids))
+	for i, row := range rows {
+		numbers[i] = atoi(row.Val())
+	}
+	return numbers, nil
+}
+
+// Redeliver returns the number of the delivery that should follow the lost
+// one; ok is false when the job has ended.
+func (s *Store) Redeliver(ctx context.Context, id string, lost int) (next int, ok bool, err error) {
+	got, err := s.run(ctx, redeliverScript, []string{jobKey(id)}, lost)
+	if err != nil || got[0] != "ok" {
+		return 0, false, err
+	}
+	return atoi(got[1]), true, nil
+}
+
+// Prune removes jobs that ended before the retention time and returns their
+// number.
+func (s *Store) Prune(ctx context.Context) (int, error) {
+	for total := 0; ; {
+		got, err := s.run(ctx, pruneScript, []string{endedKey}, ms(time.Now().Add(-s.cfg.JobRetention)))
+		if err != nil {
+			return total, err
+		}
+		if got[0] == "0" {
+			return total, nil
+		}
+		total += atoi(got[0])
+	}
+}
+
+// WaitJob returns the job when it has ended, or as it stands when ctx ends.
+func (s *Store) WaitJob(ctx context.Context, id string) (ide.Job, error) {
+	read := context.WithoutCancel(ctx)
+	for {
+		cursor, err := s.Cursor(read)
+		if err != nil {
+			return ide.Job{}, err
+		}
+		j, err := s.Job(read, id)
+		if err != nil || j.Status.Ended() {
+			return j, err
+		}
+		if err := s.waitEvent(ctx, cursor, id); err != nil {
+			if ctx.Err() != nil {
+				return s.Job(read, id)
+			}
+			return j, err
+		}
+	}
+}
+
+// waitEvent returns when the stream tells of the end of a job.
+func (s *Store) waitEvent(ctx context.Context, cursor, job string) error {
+	for {
+		events, next, err := s.Changes(ctx, cursor)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		for _, e := range events {
+			if e.Job == job && strings.HasPrefix(e.Type, "job.") {
+				return nil
+			}
+		}
+		cursor = next
+	}
+}
+
+// ErrHeld says that another worker holds the lease of the job's target.
+var ErrHeld = errors.New("the lease is held")
+
+// ErrEnded says that the job is over, or was never written.
+var ErrEnded = errors.New("the job has ended")
+
+// ErrLost says that the lease is no longer ours: whatever we did not finish
+// is somebody else's now.
+var ErrLost = errors.New("the lease is lost")

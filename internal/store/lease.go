@@ -1,0 +1,130 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"berth/internal/ide"
+)
+
+// Held is a job whose lease this worker holds. Its methods fail with ErrLost
+// once it no longer does. It is not safe for concurrent use, but Renew may
+// run beside the others.
+type Held struct {
+	Job      ide.Job
+	Args     []byte
+	Run      int // the container's run when the job was admitted
+	Delivery int
+	Failing  bool // an earlier attempt gave up; what is left is to clean up
+	Flags    Flags
+
+	store *Store
+	token string
+}
+
+// Flags are what others want of a running job, read before every step.
+type Flags struct {
+	Cancel bool
+	Force  bool
+	Status ide.Status // of the container
+	Run    int        // of the container, now
+}
+
+// Take begins an attempt of a job. Errors: ErrHeld, ErrEnded,
+// QUEUE_UNAVAILABLE.
+func (s *Store) Take(ctx context.Context, id string) (*Held, error) {
+	h := &Held{store: s, token: ide.NewID()}
+	got, err := s.run(ctx, takeScript, []string{jobKey(id), leaseKey(Target(id))}, id, h.token, s.cfg.LeaseTTL.Milliseconds())
+	if err != nil {
+		return nil, err
+	}
+	switch got[0] {
+	case "held":
+		return nil, ErrHeld
+	case "ended", "gone":
+		return nil, ErrEnded
+	}
+	if err := json.Unmarshal([]byte(got[1]), &h.Job); err != nil {
+		return nil, fmt.Errorf("decode job %s: %w", id, err)
+	}
+	now := time.Now().UTC()
+	h.Args, h.Job.Status, h.Job.Attempt, h.Job.NextAttemptAt = []byte(got[2]), ide.JobRunning, atoi(got[3]), nil
+	h.Flags = Flags{Cancel: got[4] == "1", Force: got[5] == "1"}
+	h.Failing, h.Run, h.Delivery = got[6] == "1", atoi(got[7]), atoi(got[8])
+	if h.Job.StartedAt == nil {
+		h.Job.StartedAt = &now
+		h.Job.Steps = append(h.Job.Steps, ide.Step{Name: "queue", Status: ide.StepDone, Attempt: 1, StartedAt: h.Job.QueuedAt,
+			Seconds: now.Sub(h.Job.QueuedAt).Seconds()})
+	}
+	return h, nil
+}
+
+// Save writes the job as it stands while it runs, and refreshes the flags.
+func (h *Held) Save(ctx context.Context) error {
+	_, err := h.save(ctx, time.Time{}, false)
+	return err
+}
+
+// Retry ends the attempt: the job is due again at t. It returns the other
+// open jobs of the container, for which the lease is free now. uncount takes
+// the attempt back, for one that was interrupted and not failed.
+func (h *Held) Retry(ctx context.Context, t time.Time, uncount bool) (waiting []string, err error) {
+	h.Job.Status, h.Job.NextAttemptAt = ide.JobRetrying, &t
+	if uncount {
+		h.Job.Status, h.Job.NextAttemptAt = ide.JobQueued, nil
+	}
+	return h.save(ctx, t, uncount)
+}
+
+// End ends the job. It returns the other open jobs of the container.
+func (h *Held) End(ctx context.Context, status ide.JobStatus) (waiting []string, err error) {
+	now := time.Now().UTC()
+	h.Job.Status, h.Job.FinishedAt, h.Job.NextAttemptAt = status, &now, nil
+	return h.save(ctx, now, false)
+}
+
+func (h *Held) save(ctx context.Context, at time.Time, uncount bool) ([]string, error) {
+	j, failing, event := h.Job, "", ""
+	if h.Failing {
+		failing = "1"
+	}
+	if j.Status.Ended() {
+		e := ide.Event{Type: "job." + string(j.Status), At: at, Container: j.Container, Owner: j.Owner, Job: j.ID, By: j.Function}
+		if j.Error != nil {
+			e.Message = j.Error.Message
+		}
+		event = encode(e)
+	}
+	got, err := h.store.run(ctx, saveScript, []string{jobKey(j.ID), leaseKey(Target(j.ID))},
+		j.ID, h.token, h.store.cfg.LeaseTTL.Milliseconds(), encode(j), string(j.Status), ms(at), event, h.store.cfg.EventsKept, failing, flag(uncount))
+	if err != nil {
+		return nil, err
+	}
+	if got[0] != "ok" {
+		return nil, ErrLost
+	}
+	h.Flags = flags(got[1:])
+	return got[5:], nil
+}
+
+// TTL is how long the lease lives without being renewed.
+func (h *Held) TTL() time.Duration { return h.store.cfg.LeaseTTL }
+
+// Renew keeps the lease and returns what others want of the job.
+func (h *Held) Renew(ctx context.Context) (Flags, error) {
+	got, err := h.store.run(ctx, renewScript, []string{jobKey(h.Job.ID), leaseKey(Target(h.Job.ID)), containerKey(h.Job.Container)},
+		h.token, h.store.cfg.LeaseTTL.Milliseconds())
+	if err != nil {
+		return Flags{}, err
+	}
+	if got[0] != "ok" {
+		return Flags{}, ErrLost
+	}
+	return flags(got[1:]), nil
+}
+
+func flags(got []string) Flags {
+	return Flags{Cancel: got[0] == "1", Force: got[1] == "1", Status: ide.Status(got[2]), Run: atoi(got[3])}
+}

@@ -1,0 +1,105 @@
+package openapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/functions"
+	"berth/internal/ide"
+	"berth/internal/store"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+type listJobsInput struct {
+	ListInput
+	Status string `query:"status" enum:"queued,running,retrying,succeeded,failed,canceled"`
+}
+
+// JobList is a page of jobs, newest first.
+type JobList struct {
+	Jobs []functions.JobAnswer `json:"jobs"`
+	Page
+}
+
+type jobInput struct {
+	ID     string `path:"id" maxLength:"200" doc:"Job"`
+	Wait   int    `query:"wait" minimum:"0" maximum:"60" default:"0" doc:"Hold the answer until the job ends, at most this many seconds"`
+	Prefer string `header:"Prefer" maxLength:"100" doc:"wait=N, as the parameter (RFC 7240)"`
+}
+
+type jobOnlyInput struct {
+	ID string `path:"id" maxLength:"200" doc:"Job"`
+}
+
+// wait is how long the caller is ready to wait, in seconds.
+func (in jobInput) wait() int {
+	for _, p := range strings.Split(in.Prefer, ",") {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(p), "wait="); ok && in.Wait == 0 {
+			n, _ := strconv.Atoi(v)
+			return min(max(n, 0), 60)
+		}
+	}
+	return in.Wait
+}
+
+// visibleJob returns a job that the caller may know of.
+func (s *server) visibleJob(ctx context.Context, id string) (ide.Job, error) {
+	j, err := s.deps.Store.Job(ctx, id)
+	if err == nil && !ide.PrincipalOf(ctx).MaySee(j.Owner) {
+		if _, cerr := s.visible(ctx, j.Container); cerr != nil {
+			err = ide.Errorf(ide.JobNotFound, "There is no job %q.", id)
+		}
+	}
+	return j, err
+}
+
+func (s *server) jobs(api huma.API) {
+	huma.Register(api, read("list-jobs", "/api/jobs", "jobs", "List jobs, newest first"),
+		func(ctx context.Context, in *listJobsInput) (*body[JobList], error) {
+			f := scope(ctx, store.Filter{Status: in.Status, Limit: in.Limit, Offset: in.Offset})
+			list, total, err := s.deps.Store.Jobs(ctx, f)
+			if err != nil {
+				return nil, err
+			}
+			out := JobList{Jobs: make([]functions.JobAnswer, len(list)), Page: Page{total, in.Limit, in.Offset}}
+			for i, j := range list {
+				out.Jobs[i] = functions.AnswerJob(j)
+			}
+			return &body[JobList]{out}, nil
+		})
+	huma.Register(api, read("get-job", "/api/jobs/{id}", "jobs", "Get a job, or wait for its end", http.StatusNotFound),
+		func(ctx context.Context, in *jobInput) (*body[functions.JobAnswer], error) {
+			j, err := s.visibleJob(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			if n := in.wait(); n > 0 && !j.Status.Ended() {
+				ctx, cancel := context.WithTimeout(ctx, time.Duration(n)*time.Second)
+				defer cancel()
+				if j, err = s.deps.Store.WaitJob(ctx, in.ID); err != nil {
+					return nil, err
+				}
+			}
+			return &body[functions.JobAnswer]{functions.AnswerJob(j)}, nil
+		})
+	cancel := read("cancel-job", "/api/jobs/{id}", "jobs", "Cancel a job", http.StatusForbidden, http.StatusNotFound, http.StatusConflict)
+	cancel.Method, cancel.DefaultStatus = http.MethodDelete, http.StatusAccepted
+	huma.Register(api, cancel, func(ctx context.Context, in *jobOnlyInput) (*body[functions.JobAnswer], error) {
+		if _, err := s.visibleJob(ctx, in.ID); err != nil {
+			return nil, err
+		}
+		p := ide.PrincipalOf(ctx)
+		if p.Role == ide.Viewer {
+			return nil, ide.Errorf(ide.Forbidden, "A viewer's key changes nothing.")
+		}
+		j, err := functions.Cancel(ctx, s.deps, p, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return &body[functions.JobAnswer]{functions.AnswerJob(j)}, nil
+	})
+}

@@ -1,0 +1,144 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// Durability says what a crash may cost.
+const (
+	External = "external" // a Redis of the operator's: as it is configured
+	AOF      = "aof"      // a redis-server of ours with an append-only file: at most a second
+	Snapshot = "snapshot" // in this process's memory, written every 30 seconds
+)
+
+// Redis is a connected Redis.
+type Redis struct {
+	Client     redis.UniversalClient
+	Durability string
+	Done       <-chan struct{} // closed when a Redis of ours ended by itself
+	close      func() error
+}
+
+// Close disconnects, and ends a Redis of ours after it has written what it
+// holds.
+func (r *Redis) Close() error {
+	err := r.Client.Close()
+	if r.close != nil {
+		err = errors.Join(err, r.close())
+	}
+	return err
+}
+
+// Connect opens the Redis at a URL: redis://, rediss://, redis-socket:// or
+// redis-sentinel://, as asynq.ParseRedisURI reads them. Redis Cluster is
+// refused: one script writes container, reservation and job together, which
+// a cluster could not do faster than one node.
+func Connect(ctx context.Context, url string) (*Redis, error) {
+	opt, err := asynq.ParseRedisURI(url)
+	if err != nil {
+		return nil, errors.New("REDIS_URL cannot be read: it is redis://[:password@]host:port/db, rediss://…, redis-socket:///path or redis-sentinel://…?master=name")
+	}
+	switch o := opt.(type) {
+	case asynq.RedisClientOpt:
+		o.PoolSize = poolSize
+		opt = o
+	case asynq.RedisFailoverClientOpt:
+		o.PoolSize = poolSize
+		opt = o
+	}
+	client, ok := opt.MakeRedisClient().(redis.UniversalClient)
+	if !ok {
+		return nil, fmt.Errorf("unexpected redis client %T", client)
+	}
+	if err := client.Ping(ctx).Err(); err != nil {
+		_ = client.Close() // never connected
+		return nil, fmt.Errorf("reach redis: %w", err)
+	}
+	if info, err := client.Info(ctx, "cluster").Result(); err == nil && containsLine(info, "cluster_enabled:1") {
+		_ = client.Close() // refused
+		return nil, errors.New("this is a Redis Cluster; Berth needs a single node or Sentinel, see docs/SCALING.md")
+	}
+	return &Redis{Client: client, Durability: External}, nil
+}
+
+// poolSize gives room for readers that block, one connection each.
+const poolSize = 256
+
+// Bring starts a Redis of our own in dir: a redis-server or valkey-server
+// from PATH as a child process, or, without one, a Redis in this process.
+// Only this process may use it.
+func Bring(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return child(ctx, path, dir)
+		}
+	}
+	log.Warn("no redis-server in PATH: jobs live in this process, are written to disk every 30 seconds, and a crash costs what came since",
+		"durability", Snapshot)
+	return memory(ctx, filepath.Join(dir, "redis.snapshot"), log)
+}
+
+// child starts a redis-server that nobody reaches but through its socket, and
+// that ends with us.
+func child(ctx context.Context, path, dir string) (*Redis, error) {
+	socket := filepath.Join(dir, "redis.sock")
+	cmd := exec.Command(path, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", dir,
+		"--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", "",
+		"--loglevel", "warning", "--daemonize", "no")
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	started, done := make(chan error, 1), make(chan struct{})
+	go func() {
+		// the death signal is sent when the thread that started the child
+		// ends (prctl(2)), so that thread is kept
+		runtime.LockOSThread()
+		defer close(done)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // that it ended is what Done tells
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	r := &Redis{Durability: AOF, Done: done, Client: redis.NewClient(&redis.Options{Network: "unix", Addr: socket, PoolSize: poolSize})}
+	r.close = func() error {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		select {
+		case <-done:
+			return nil
+		case <-time.After(10 * time.Second):
+			return errors.New("redis-server did not end within 10 s")
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // loading a large file takes its time
+	defer cancel()
+	for {
+		if err := r.Client.Ping(ctx).Err(); err == nil {
+			return r, nil
+		}
+		select {
+		case <-done:
+			return nil, errors.Join(fmt.Errorf("%s ended at once; its reason stands above", path), r.Client.Close())
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("%s does not answer: %w", path, ctx.Err()), r.Close())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
