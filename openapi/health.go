@@ -10,8 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// Health is the state of the control plane.
-type Health struct {
+// SystemHealth is the state of the control plane.
+type SystemHealth struct {
 	Status     string           `json:"status" enum:"ok,degraded" doc:"degraded when a check fails"`
 	Version    string           `json:"version"`
 	Uptime     int              `json:"uptime" doc:"Seconds since this process started"`
@@ -28,14 +28,14 @@ type Check struct {
 
 type healthAnswer struct {
 	Status int
-	Body   Health
+	Body   SystemHealth
 }
 
 // Look returns the state of the control plane.
-func (s *server) look(ctx context.Context) Health {
+func (s *server) look(ctx context.Context) SystemHealth {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	h := Health{Status: "ok", Version: s.cfg.Version, Uptime: int(time.Since(s.start).Seconds()), Durability: s.cfg.Durability,
+	h := SystemHealth{Status: "ok", Version: s.cfg.Version, Uptime: int(time.Since(s.start).Seconds()), Durability: s.cfg.Durability,
 		Isolation: "on", Checks: map[string]Check{"redis": {OK: true}, "workers": {OK: true}, "swarm": {OK: true}}}
 	if !s.cfg.Isolation {
 		h.Isolation = "off"
@@ -87,7 +87,7 @@ func (s *server) health(api huma.API) {
 	op := read("health", "/api/health", "health", "State of the control plane")
 	op.Security = []map[string][]string{}
 	op.Responses = map[string]*huma.Response{"503": {Description: "Something is wrong; the body says what",
-		Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Health"}}}}}
+		Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/SystemHealth"}}}}}
 	op.Errors = []int{http.StatusInternalServerError}
 	huma.Register(api, op, func(ctx context.Context, _ *struct{}) (*healthAnswer, error) {
 		out := &healthAnswer{Status: http.StatusOK, Body: s.look(ctx)}

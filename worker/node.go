@@ -18,6 +18,8 @@ type nodeState struct {
 	manager  atomic.Bool
 	filtered atomic.Bool
 
+	network atomic.Bool // this process has seen to the containers' network
+
 	filter  *swarm.Filter // the loop that keeps the filter has these for itself
 	applied []netip.Addr
 }
@@ -41,11 +43,11 @@ func (w *Worker) report(ctx context.Context) error {
 	if !me.Manager {
 		return nil
 	}
-	if !w.node.network {
+	if !w.node.network.Load() {
 		if err := w.deps.Swarm.EnsureNetwork(ctx); err != nil {
 			return fmt.Errorf("make network: %w", err)
 		}
-		w.node.network = true
+		w.node.network.Store(true)
 	}
 	if err := w.publish(ctx); err != nil {
 		return err
