@@ -1,0 +1,159 @@
+package swarmtest
+
+import (
+	"net/http"
+	"strings"
+)
+
+// fault is something that goes wrong with matching calls.
+type fault struct {
+	method, prefix string
+	status         int           // answered instead
+	times          int           // how often; negative is for ever
+	hang           chan struct{} // not answered before this is closed
+}
+
+// Fail answers the next calls of a method ("" is any) to paths that begin with
+// prefix ("/services/create", without version) with a status, so many times;
+// negative is for ever.
+func (s *Server) Fail(method, prefix string, status, times int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, &fault{method: method, prefix: prefix, status: status, times: times})
+}
+
+// Hang keeps matching calls waiting until release is called or the caller
+// goes away; afterwards they are answered.
+func (s *Server) Hang(method, prefix string) (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := &fault{method: method, prefix: prefix, times: -1, hang: make(chan struct{})}
+	s.faults = append(s.faults, f)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if f.times != 0 {
+			f.times = 0
+			close(f.hang)
+		}
+	}
+}
+
+// Heal ends all faults of Fail.
+func (s *Server) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		if f.hang == nil {
+			f.times = 0
+		}
+	}
+}
+
+// Down drops all connections, and every new one, until Up. Tasks go on: the
+// engine is away, not its Swarm.
+func (s *Server) Down() {
+	s.mu.Lock()
+	select {
+	case <-s.down:
+	default:
+		close(s.down)
+	}
+	s.mu.Unlock()
+	s.http.CloseClientConnections()
+}
+
+// Up ends Down.
+func (s *Server) Up() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.down:
+		s.down = make(chan struct{})
+	default:
+	}
+}
+
+// Reject makes tasks of an image end as rejected with a message ("No such
+// image: X").
+func (s *Server) Reject(image, message string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rejects[image] = message
+}
+
+// Exit makes containers of an image end with a code as soon as they run.
+func (s *Server) Exit(image string, code int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.exits[image] = code
+}
+
+// Addresses leaves n free addresses on the overlays; negative is no limit.
+func (s *Server) Addresses(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = n
+}
+
+// Requests counts the calls of a method ("" is any) to paths that begin with
+// prefix.
+func (s *Server) Requests(method, prefix string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, r := range s.requests {
+		m, path, _ := strings.Cut(r, " ")
+		if (method == "" || m == method) && strings.HasPrefix(path, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// admit notes a call and lets faults happen to it; false if it is over.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, path string) bool {
+	s.mu.Lock()
+	s.requests = append(s.requests, r.Method+" "+path)
+	w.Header().Set("Api-Version", s.api)
+	w.Header().Set("Ostype", "linux")
+	down := s.down
+	var hit *fault
+	for _, f := range s.faults {
+		if f.times != 0 && (f.method == "" || f.method == r.Method) && strings.HasPrefix(path, f.prefix) {
+			hit = f
+			break
+		}
+	}
+	status := 0
+	if hit != nil && hit.hang == nil {
+		status = hit.status
+		if hit.times > 0 {
+			hit.times--
+		}
+	}
+	s.mu.Unlock()
+	if hit != nil && hit.hang != nil {
+		select {
+		case <-hit.hang:
+		case <-r.Context().Done():
+			return false
+		case <-down:
+		case <-s.done:
+			return false
+		}
+	}
+	select {
+	case <-down:
+		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+			conn.Close()
+		}
+		return false
+	default:
+	}
+	if status != 0 {
+		fail(w, status, "fault injected by the test")
+		return false
+	}
+	return true
+}
