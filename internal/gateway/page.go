@@ -48,7 +48,7 @@ var (
 // notRunning is the reply for a container in a state that a visit does not end.
 func notRunning(s ide.Status) reply {
 	message := map[ide.Status]string{
-		ide.Stopping: "The container is stopping. Its workspace is kept if it has a bucket.",
+		ide.Stopping: "The container is stopping.",
 		ide.Stopped:  "The container is stopped. It can be started again.",
 		ide.Failed:   "The container has failed. Its page in the dashboard says why.",
 	}[s]

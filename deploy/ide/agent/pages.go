@@ -65,8 +65,7 @@ func (a *agent) noDesktop(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.render(w, http.StatusOK, "message.html", view{Title: "Desktop", Inside: true,
-		Message: "This container runs the slim image, which has no desktop. " +
-			"Start a container from the full image to get one here; the files in your workspace stay the same."})
+		Message: "This container runs the slim image, which has no desktop. A container started from the full image has one here."})
 }
 
 func mustPage(name string) string {
