@@ -182,7 +182,9 @@ func program(c *nftables.Conn, edges []netip.Addr) error {
 		Priority: nftables.ChainPriorityFilter,
 		Policy:   &drop,
 	})
-	set := &nftables.Set{Table: t, Name: filterSet, KeyType: nftables.TypeIPAddr}
+	// An ID of our own: the package would take one from a counter that it does
+	// not guard against two goroutines. It need only be unique in the batch.
+	set := &nftables.Set{Table: t, ID: 1, Name: filterSet, KeyType: nftables.TypeIPAddr}
 	if err := c.AddSet(set, nil); err != nil {
 		return fmt.Errorf("add set: %w", err)
 	}

@@ -4,7 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,23 +31,28 @@ const (
 	imageEats   = "berth-swarmtest:eats"
 )
 
-// realLab returns the lab, whose first node has the images. Without a lab the
+// realLab returns the lab, whose nodes have the images. Without a lab the
 // test is skipped, unless LAB_REQUIRED says that there must be one.
-func realLab(t *testing.T) (*lab.Lab, *client.Client) {
+func realLab(t *testing.T) (*lab.Lab, []*client.Client) {
 	t.Helper()
 	if os.Getenv("LAB_DIR") == "" && os.Getenv("LAB_REQUIRED") != "1" {
 		t.Skip("needs a real Swarm: LAB_DIR is not set (see deploy/lab)")
 	}
 	l := lab.Open(t)
-	d, err := client.NewClientWithOpts(client.WithHost(l.Nodes[0].Sock), client.WithAPIVersionNegotiation())
-	if err != nil {
-		t.Fatal(err)
+	var engines []*client.Client
+	for _, n := range l.Nodes {
+		d, err := client.NewClientWithOpts(client.WithHost(n.Sock), client.WithAPIVersionNegotiation())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		engines = append(engines, d)
 	}
-	t.Cleanup(func() { d.Close() })
-	if err := loadImages(d); err != nil {
-		t.Fatal(err)
+	loadOnce.Do(func() { loadErr = importImages(engines) })
+	if loadErr != nil {
+		t.Fatal(loadErr)
 	}
-	return l, d
+	return l, engines
 }
 
 var (
@@ -52,14 +60,9 @@ var (
 	loadErr  error
 )
 
-// loadImages compiles the test's agent and imports it, once, under several
-// entry points.
-func loadImages(d *client.Client) error {
-	loadOnce.Do(func() { loadErr = importImages(d) })
-	return loadErr
-}
-
-func importImages(d *client.Client) error {
+// importImages compiles the test's agent and imports it on every engine, under
+// several entry points.
+func importImages(engines []*client.Client) error {
 	dir, err := os.MkdirTemp("", "berth-swarmtest")
 	if err != nil {
 		return err
@@ -92,15 +95,17 @@ func importImages(d *client.Client) error {
 		if err := w.Close(); err != nil {
 			return err
 		}
-		out, err := d.ImageImport(context.Background(), image.ImportSource{Source: &layer, SourceName: "-"}, ref,
-			image.ImportOptions{Changes: []string{"ENTRYPOINT " + entry}})
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, out)
-		out.Close()
-		if err != nil {
-			return err
+		for _, d := range engines {
+			out, err := d.ImageImport(context.Background(), image.ImportSource{Source: bytes.NewReader(layer.Bytes()), SourceName: "-"}, ref,
+				image.ImportOptions{Changes: []string{"ENTRYPOINT " + entry}})
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, out)
+			out.Close()
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -133,4 +138,113 @@ func TestExerciseReal(t *testing.T) {
 	t.Parallel()
 	l, _ := realLab(t)
 	swarmtest.Exercise(t, func(t *testing.T) (*swarm.Client, swarmtest.Env) { return realClient(t, l) })
+}
+
+// TestOutOfMemoryReal: Swarm says "non-zero exit (137)" and no more; the engine
+// that ran the container knows why.
+func TestOutOfMemoryReal(t *testing.T) {
+	t.Parallel()
+	l, _ := realLab(t)
+	c, env := realClient(t, l)
+	rec := newContainer(imageEats)
+	rec.Node, rec.Resources = env.Node, ide.Resources{MemoryLimit: 32 << 20, PIDs: 50}
+	start(t, c, rec)
+	t.Cleanup(func() { stop(t, c, rec) })
+	ctx, cancel := context.WithTimeout(t.Context(), env.Timeout)
+	defer cancel()
+	_, err := c.WaitRunning(ctx, rec, nil)
+	if err == nil { // it had run for a moment before the kernel came
+		<-time.After(time.Second)
+		_, err = c.WaitRunning(ctx, rec, nil)
+	}
+	got, want := ide.AsError(err).Message, "The container ran out of memory: 32 MiB are too little for it."
+	if !ide.HasCode(err, ide.ContainerStartFailed) || got != want {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// TestNoAddressReal: Swarm leaves a task "new" without a word when the pool of
+// its network is empty.
+func TestNoAddressReal(t *testing.T) {
+	t.Parallel()
+	l, engines := realLab(t)
+	_, env := realClient(t, l)
+	env.Config.Network = env.Config.Instance
+	env.Config.Subnet = fmt.Sprintf("10.%d.%d.0/29", 180+rand.N(60), rand.N(250))
+	c, err := swarm.New(env.Config)
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	must(t, c.EnsureNetwork(t.Context()))
+	t.Cleanup(func() { removeNetwork(t, engines[0], env.Config.Network) })
+	var last ide.Container
+	for range 6 { // 8 addresses, less 3
+		rec := newContainer(env.Missing) // an image that is not there takes an address, and no CPU
+		rec.Node, rec.Resources = env.Node, ide.Resources{}
+		start(t, c, rec)
+		t.Cleanup(func() { stop(t, c, rec) })
+		last = rec
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), env.Timeout)
+	defer cancel()
+	_, err = c.WaitRunning(ctx, last, nil)
+	if got, want := ide.AsError(err).Message, "The containers' network has no free address."; got != want || ide.IsPermanent(err) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// TestOtherNodeReal: a container on a node whose engine is not asked, and the
+// end of that node.
+func TestOtherNodeReal(t *testing.T) {
+	l, engines := realLab(t)
+	if len(engines) < 2 {
+		t.Skip("needs a lab of two nodes")
+	}
+	c, env := realClient(t, l)
+	ctx, cancel := context.WithTimeout(t.Context(), env.Timeout)
+	defer cancel()
+	last := len(engines) - 1
+	info, err := engines[last].Info(ctx)
+	must(t, err)
+	rec := newContainer(env.Image)
+	rec.Node, rec.Resources = info.Swarm.NodeID, ide.Resources{MemoryLimit: 64 << 20, PIDs: 50}
+	start(t, c, rec)
+	t.Cleanup(func() { stop(t, c, rec) })
+	began := time.Now()
+	task, err := c.WaitRunning(ctx, rec, nil)
+	must(t, err)
+	if task.Node != rec.Node || task.Address == "" {
+		t.Errorf("task is %+v", task)
+	}
+	t.Logf("running after %v", time.Since(began).Round(time.Millisecond))
+
+	exits := newContainer(env.Exiting)
+	exits.Node, exits.Resources = rec.Node, rec.Resources
+	start(t, c, exits)
+	t.Cleanup(func() { stop(t, c, exits) })
+	for err = nil; err == nil && ctx.Err() == nil; { // each restart counts as running, for a moment
+		_, err = c.WaitRunning(ctx, exits, nil)
+	}
+	if !ide.HasCode(err, ide.ContainerStartFailed) || !ide.IsPermanent(err) {
+		t.Errorf("a program that ends at once: %v", err)
+	}
+
+	l.Cut(l.Nodes[last].Name)
+	must(t, c.RemoveService(ctx, rec.ID, 1))
+	began = time.Now()
+	if err := c.WaitGone(ctx, rec.ID, 1); !errors.Is(err, swarm.ErrNodeDown) {
+		t.Errorf("node cut off: %v", err)
+	}
+	t.Logf("known to be down after %v", time.Since(began).Round(time.Millisecond))
+	l.Heal(l.Nodes[last].Name)
+	for err = swarm.ErrNodeDown; errors.Is(err, swarm.ErrNodeDown) && ctx.Err() == nil; {
+		err = c.WaitGone(ctx, rec.ID, 1)
+	}
+	must(t, err)
+}
+
+// stop removes what start has made.
+func stop(t *testing.T, c *swarm.Client, rec ide.Container) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	must(t, errors.Join(c.RemoveService(ctx, rec.ID, rec.Run), c.WaitGone(ctx, rec.ID, rec.Run), c.RemoveSecret(ctx, rec.ID, rec.Run)))
 }

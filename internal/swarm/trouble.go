@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,8 +94,8 @@ func troubleOf(t swarm.Task) *trouble {
 	for i := range troubles {
 		tr := &troubles[i]
 		if tr.phase != phaseOf(t.Status.State) || tr.state != "" && tr.state != t.Status.State ||
-			len(tr.words) > 0 && !containsAny(said, tr.words) ||
-			len(tr.codes) > 0 && !containsInt(tr.codes, code) {
+			len(tr.words) > 0 && !slices.ContainsFunc(tr.words, func(w string) bool { return strings.Contains(said, w) }) ||
+			len(tr.codes) > 0 && !slices.Contains(tr.codes, code) {
 			continue
 		}
 		return tr
@@ -126,22 +127,4 @@ func exitCode(t swarm.Task) int {
 		return s.ExitCode
 	}
 	return 0
-}
-
-func containsAny(s string, words []string) bool {
-	for _, w := range words {
-		if strings.Contains(s, w) {
-			return true
-		}
-	}
-	return false
-}
-
-func containsInt(list []int, n int) bool {
-	for _, v := range list {
-		if v == n {
-			return true
-		}
-	}
-	return false
 }

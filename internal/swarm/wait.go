@@ -22,7 +22,8 @@ const (
 	settleTime    = 200 * time.Millisecond // a program that dies at once has done so by then
 	readTimeout   = 5 * time.Second        // of one call
 	readTolerance = 3 * time.Second        // how long reads may fail before the wait does
-	noTaskLimit   = 15 * time.Second       // how long a lagging manager may show no task
+	noTaskLimit   = 15 * time.Second       // how long a lagging manager may not show the first task
+	goneLimit     = 2 * time.Second        // how long it may show none after it has shown one
 )
 
 // WaitRunning waits until a task of rec's run runs and has an address on the
@@ -37,10 +38,10 @@ const (
 func (c *Client) WaitRunning(ctx context.Context, rec ide.Container, progress func(string)) (ide.Task, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := startWait{c: c, rec: rec, progress: progress, began: time.Now()}
+	w := startWait{c: c, rec: rec, progress: progress, seen: time.Now()}
 	var task ide.Task
 	err := c.reread(ctx, rec.ID, func(ctx context.Context) (bool, error) {
-		tasks, err := c.tasksOf(ctx, rec.ID, rec.Run)
+		tasks, err := w.read(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -59,7 +60,9 @@ type startWait struct {
 	c        *Client
 	rec      ide.Container
 	progress func(string)
-	began    time.Time
+	service  string    // engine's ID of the service, once it is known
+	seen     time.Time // when there was a task last, or the wait began
+	ever     bool      // whether there was one
 
 	said    string    // last progress
 	trouble *trouble  // what the newest task suffers from
@@ -74,14 +77,31 @@ func (w *startWait) last() string {
 	return w.said
 }
 
+// read lists the run's tasks: none while its service is not listed yet.
+func (w *startWait) read(ctx context.Context) ([]swarm.Task, error) {
+	if w.service == "" {
+		s, found, err := w.c.Service(ctx, w.rec.ID)
+		if err != nil || !found || s.Run != w.rec.Run {
+			return nil, err
+		}
+		w.service = s.EngineID
+	}
+	tasks, err := w.c.tasksOf(ctx, w.rec.ID, w.rec.Run, w.service)
+	if len(tasks) == 0 {
+		w.service = ""
+	}
+	return tasks, err
+}
+
 // look judges one read: done with a task, not yet, or a failure.
 func (w *startWait) look(ctx context.Context, tasks []swarm.Task) (ide.Task, bool, error) {
 	if len(tasks) == 0 {
-		if time.Since(w.began) > noTaskLimit {
+		if since := time.Since(w.seen); since > noTaskLimit || w.ever && since > goneLimit {
 			return ide.Task{}, false, ide.Transient(ide.Conflict, nil, "The container's service has no task: it may have been stopped.")
 		}
 		return ide.Task{}, false, nil
 	}
+	w.seen, w.ever = time.Now(), true
 	for i, t := range tasks {
 		if t.DesiredState != swarm.TaskStateRunning {
 			continue
@@ -173,7 +193,7 @@ func (c *Client) WaitGone(ctx context.Context, id string, run int) error {
 	defer cancel()
 	held := "its tasks could not be read"
 	err := c.reread(ctx, id, func(ctx context.Context) (bool, error) {
-		tasks, err := c.tasksOf(ctx, id, run)
+		tasks, err := c.tasksOf(ctx, id, run, "")
 		if err != nil {
 			return false, err
 		}

@@ -3,6 +3,10 @@ package swarmtest
 import (
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/swarm"
 )
 
 // fault is something that goes wrong with matching calls.
@@ -94,6 +98,44 @@ func (s *Server) Addresses(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left = n
+}
+
+// Overtake makes the next n updates of configs come too late: something else
+// has changed the config since it was read.
+func (s *Server) Overtake(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.overtake = n
+}
+
+// SetConfigLabels edits the labels of a config, as an operator might.
+func (s *Server) SetConfigLabels(name string, change func(map[string]string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.configs {
+		if x.Spec.Name == name {
+			change(x.Spec.Labels)
+			s.touch(&x.Meta)
+		}
+	}
+}
+
+// AddNetwork makes a network that is not Berth's doing.
+func (s *Server) AddNetwork(name, driver string, attachable bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := &network.Inspect{ID: newID(), Name: name, Driver: driver, Attachable: attachable, Created: time.Now()}
+	s.networks[n.ID] = n
+}
+
+// ServiceSpec returns the spec of a service as it came in.
+func (s *Server) ServiceSpec(name string) swarm.ServiceSpec {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x := s.service(name); x != nil {
+		return x.Spec
+	}
+	return swarm.ServiceSpec{}
 }
 
 // Requests counts the calls of a method ("" is any) to paths that begin with

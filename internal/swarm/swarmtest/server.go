@@ -53,6 +53,7 @@ type Server struct {
 	exits    map[string]int
 	onStart  func(Started) func()
 	faults   []*fault
+	overtake int
 	down     chan struct{} // closed while down
 	requests []string      // "METHOD /path" of each
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -152,75 +151,6 @@ func (s *Server) allocate(t *task) {
 }
 
 // schedule puts a task on a node, or says why there is none and tries again.
-func (s *Server) schedule(t *task) {
-	node, why := s.place(t)
-	if node == nil {
-		if t.Status.Err != why {
-			s.set(t, swarm.TaskStatePending, "pending task scheduling", why)
-		}
-		s.walk(t, s.schedule)
-		return
-	}
-	t.NodeID = node.ID
-	s.set(t, swarm.TaskStateAssigned, "scheduler assigned task to node", "")
-	s.walk(t, s.prepare)
-}
-
-func (s *Server) place(t *task) (*swarm.Node, string) {
-	var away, constrained, full int
-	for _, n := range sorted(s.nodes) {
-		switch {
-		case n.Status.State != swarm.NodeStateReady || n.Spec.Availability != swarm.NodeAvailabilityActive:
-			away++
-		case !satisfies(n, t.Spec.Placement):
-			constrained++
-		case !s.fits(n, t):
-			full++
-		default:
-			return n, ""
-		}
-	}
-	var reasons []string
-	say := func(n int, format string) {
-		if n > 0 {
-			reasons = append(reasons, fmt.Sprintf(format, n))
-		}
-	}
-	say(full, "insufficient resources on %d node")
-	say(constrained, "scheduling constraints not satisfied on %d node")
-	say(away, "%d node not available for new tasks")
-	return nil, "no suitable node (" + strings.Join(reasons, "; ") + ")"
-}
-
-func satisfies(n *swarm.Node, p *swarm.Placement) bool {
-	if p == nil {
-		return true
-	}
-	for _, c := range p.Constraints {
-		if id, ok := strings.CutPrefix(c, "node.id=="); ok && strings.TrimSpace(id) != n.ID {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *Server) fits(n *swarm.Node, t *task) bool {
-	free := n.Description.Resources
-	use := func(spec swarm.TaskSpec) {
-		if r := spec.Resources; r != nil && r.Reservations != nil {
-			free.NanoCPUs -= r.Reservations.NanoCPUs
-			free.MemoryBytes -= r.Reservations.MemoryBytes
-		}
-	}
-	for _, o := range s.tasks {
-		if o.NodeID == n.ID && o.phase() == placed {
-			use(o.Spec)
-		}
-	}
-	use(t.Spec)
-	return free.NanoCPUs >= 0 && free.MemoryBytes >= 0
-}
-
 func (s *Server) image(t *task) string {
 	if t.Spec.ContainerSpec == nil {
 		return ""

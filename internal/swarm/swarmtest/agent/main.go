@@ -6,6 +6,7 @@
 //	agent eat           take memory until the kernel says no
 //	agent health        exit 0
 //	agent dial ADDR     exit 0 if a TCP connection to ADDR opens within 2 s
+//	agent flood ADDR    the same, with some 2,000 attempts a second for 3 s
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -40,9 +42,28 @@ func main() {
 			os.Exit(1)
 		}
 		c.Close()
+	case "flood":
+		flood(args[1])
 	default:
 		serve()
 	}
+}
+
+func flood(addr string) {
+	end := time.Now().Add(3 * time.Second)
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				if c, err := net.DialTimeout("tcp", addr, 20*time.Millisecond); err == nil {
+					c.Close()
+					os.Exit(0)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	os.Exit(1)
 }
 
 func serve() {
