@@ -135,9 +135,15 @@ func failStart(ctx context.Context, d *Deps, id string, run int, by string, caus
 }
 
 // record writes a container's record to its Swarm config, from which it comes
-// back when Redis is lost.
+// back when Redis is lost. A start that failed before it made one has none.
 func record(ctx context.Context, d *Deps, c ide.Container) error {
-	return Step(ctx, "record", func(ctx context.Context) error { return d.Swarm.UpdateConfig(ctx, c) })
+	return Step(ctx, "record", func(ctx context.Context) error {
+		err := d.Swarm.UpdateConfig(ctx, c)
+		if ide.HasCode(err, ide.ContainerNotFound) {
+			return nil
+		}
+		return err
+	})
 }
 
 // startError gives a cause that says nothing of starting the code of a failed

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -50,13 +48,7 @@ func (e *Envelope) Error() string { return e.Err.Error() }
 func (e *Envelope) GetStatus() int { return status(e.Err) }
 
 // GetHeaders implements huma.HeadersError.
-func (e *Envelope) GetHeaders() http.Header {
-	h := http.Header{}
-	if e.Err.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.Err.RetryAfter.Seconds()))))
-	}
-	return h
-}
+func (e *Envelope) GetHeaders() http.Header { return e.Err.GetHeaders() }
 
 // envelope wraps an error for a client. What is not ours becomes a general
 // sentence.

@@ -3,6 +3,9 @@ package ide
 import (
 	"errors"
 	"fmt"
+	"math"
+	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -66,6 +69,16 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// GetHeaders returns the headers that an HTTP answer with this error has; the
+// name is the one that Huma looks for.
+func (e *Error) GetHeaders() http.Header {
+	h := http.Header{}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
+	return h
+}
 
 // AsError returns the *Error in err's chain, or one that hides a stranger's
 // text behind a general sentence.

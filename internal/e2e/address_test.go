@@ -1,0 +1,16 @@
+package e2e
+
+import (
+	"net/netip"
+
+	"github.com/docker/docker/api/types/network"
+)
+
+var networkOptions network.InspectOptions
+
+// within says whether a subnet holds an address.
+func within(subnet, addr string) bool {
+	p, err := netip.ParsePrefix(subnet)
+	a, aerr := netip.ParseAddr(addr)
+	return err == nil && aerr == nil && p.Contains(a)
+}
