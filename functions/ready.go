@@ -25,10 +25,19 @@ type agentStatus struct {
 const readyTimeout = 2 * time.Minute
 
 // waitAgent returns when the agent inside a container says that it is ready.
-// The worker is on the containers' network and calls it directly.
-func (d *Deps) waitAgent(ctx context.Context, address, token string) error {
+// The worker is on the containers' network and calls it directly. While there
+// is no answer it looks now and then whether the task still runs: a program
+// that ends at once may have been seen running.
+func (d *Deps) waitAgent(ctx context.Context, c ide.Container, address, token string) error {
 	url := "http://" + net.JoinHostPort(address, strconv.Itoa(ide.AgentPort)) + "/_berth/status"
+	looked := time.Now()
 	return d.poll(ctx, "The agent in the container does not answer.", func(ctx context.Context) (bool, error) {
+		if time.Since(looked) > 3*time.Second {
+			if _, err := d.Swarm.WaitRunning(ctx, c, func(string) {}); err != nil {
+				return false, err
+			}
+			looked = time.Now()
+		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return false, err

@@ -48,7 +48,7 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 			return err
 		}},
 		{"agent", func(ctx context.Context) error {
-			if err := d.waitAgent(ctx, task.Address, secrets.AgentToken); err != nil {
+			if err := d.waitAgent(ctx, c, task.Address, secrets.AgentToken); err != nil {
 				return err
 			}
 			c, err = d.Store.Update(ctx, id, func(c *ide.Container) error {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/docker/docker/api/types/network"
 )
@@ -14,3 +15,6 @@ func within(subnet, addr string) bool {
 	a, aerr := netip.ParseAddr(addr)
 	return err == nil && aerr == nil && p.Contains(a)
 }
+
+// cutPrefix splits "10.0.0.5/16".
+func cutPrefix(s string) (addr, bits string, ok bool) { return strings.Cut(s, "/") }

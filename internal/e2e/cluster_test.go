@@ -56,6 +56,7 @@ type cluster struct {
 	engine    *client.Client
 	rdb       *redis.Client
 	store     *store.Store
+	workers   []*process
 	env       []string
 }
 
@@ -157,6 +158,7 @@ func (c *cluster) worker(node string, env ...string) *process {
 		all = append(all, fmt.Sprintf("REDIS_URL=redis://%s:%d", edge, c.redisPort), fmt.Sprintf("EDGE_URL=http://%s:%d", edge, c.edgePort))
 	}
 	p := c.run("worker", node, all, os.Getenv("BERTH_BIN"), "worker")
+	c.workers = append(c.workers, p)
 	c.eventually("admission knows the node "+node, 30*time.Second, func() error {
 		nodes, err := c.store.Nodes(context.Background())
 		for _, n := range nodes {

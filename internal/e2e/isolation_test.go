@@ -1,0 +1,161 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"berth/internal/ide"
+	"berth/internal/lab"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netns"
+)
+
+// TestThreeContainersOnTwoNodes starts three containers at once, spread over
+// two nodes, and looks out from inside each: it can reach neither another
+// container, nor an edge, nor the Redis beside the edge. Without the filter
+// the same looks see them.
+func TestThreeContainersOnTwoNodes(t *testing.T) {
+	c := newCluster(t)
+	c.lab.Need(2)
+	c.worker("n1")
+	c.worker("n2")
+	var ids []string
+	for range 3 {
+		ids = append(ids, c.create().ID)
+	}
+	nodes := map[string]bool{}
+	addresses := map[string]string{}
+	for _, id := range ids {
+		c.succeed("container-create:" + id + ":1")
+		nodes[c.get(id).Node] = true
+		one, err := c.store.Container(context.Background(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addresses[id] = one.Address
+		c.opens(id, one.URLs)
+	}
+	if len(nodes) != 2 {
+		t.Errorf("three containers stand on %d nodes, want 2", len(nodes))
+	}
+
+	edge := c.edgeAddress()
+	targets := map[string]string{
+		"the gateway": fmt.Sprintf("%s:%d", edge, c.edgePort),
+		"the API":     fmt.Sprintf("%s:%d", edge, c.apiPort),
+		"Redis":       fmt.Sprintf("%s:%d", edge, c.redisPort),
+	}
+	for _, id := range ids {
+		for _, p := range []uint16{ide.PortVNC.Number, ide.PortCode.Number, ide.PortWeb.Number, ide.AgentPort} {
+			targets[fmt.Sprintf("port %d of %s", p, id)] = fmt.Sprintf("%s:%d", addresses[id], p)
+		}
+	}
+	looks := 0
+	var wg sync.WaitGroup
+	for _, from := range ids {
+		for what, addr := range targets {
+			if strings.HasPrefix(addr, addresses[from]+":") {
+				continue
+			}
+			looks++
+			wg.Go(func() {
+				if err := c.look(from, addr); err == nil {
+					t.Errorf("%s reaches %s at %s", from, what, addr)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if want := 3 * (3 + 2*4); looks != want {
+		t.Errorf("looked %d times, want %d", looks, want)
+	}
+
+	// without the protection the same looks succeed, so they prove something
+	c.unfilter()
+	var seen int
+	for what, addr := range targets {
+		if strings.HasPrefix(addr, addresses[ids[0]]+":") {
+			continue
+		}
+		if err := c.look(ids[0], addr); err != nil {
+			t.Errorf("with the filter taken away %s cannot be reached: %v", what, err)
+			continue
+		}
+		seen++
+	}
+	t.Logf("with the filter taken away %d of %d targets answer", seen, len(targets)-4)
+	c.worker("n1")
+	for _, id := range ids {
+		c.stop(id)
+	}
+	for _, id := range ids {
+		c.succeed("container-stop:" + id + ":1")
+	}
+	if m := c.made(); len(m.services)+len(m.secrets) > 0 {
+		t.Errorf("left behind: %+v", m)
+	}
+}
+
+// look tries to connect from inside a container.
+func (c *cluster) look(id, addr string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+	defer cancel()
+	conn, err := dialIn(c.pid(id))(ctx, "tcp", addr)
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
+// unfilter ends the workers, who would put it back, and takes the filter away
+// on every node.
+func (c *cluster) unfilter() {
+	c.t.Helper()
+	for _, w := range c.workers {
+		c.end(w, syscall.SIGTERM)
+	}
+	for _, n := range c.lab.Nodes {
+		c.unfilterNode(n)
+	}
+}
+
+func (c *cluster) unfilterNode(n lab.Node) {
+	c.t.Helper()
+	network, err := c.engine.NetworkInspect(context.Background(), "ide-network", networkOptions)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ns, err := netns.GetFromPath(filepath.Join(n.ExecRoot, "netns", "1-"+network.ID[:10]))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer ns.Close()
+	conn, err := nftables.New(nftables.WithNetNSFd(int(ns)))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	conn.DelTable(&nftables.Table{Name: "berth", Family: nftables.TableFamilyBridge})
+	if err := conn.Flush(); err != nil {
+		c.t.Fatalf("take the filter away on %s: %v", n.Name, err)
+	}
+}
+
+// TestFilterComesBack takes the filter away under a running worker.
+func TestFilterComesBack(t *testing.T) {
+	c := newCluster(t)
+	w := c.worker("n1")
+	c.unfilterNode(c.lab.Nodes[0])
+	c.eventually("the filter stands again", 10*time.Second, func() error {
+		if n := strings.Count(w.log.String(), "isolation filter stands"); n < 2 {
+			return fmt.Errorf("it was programmed %d times", n)
+		}
+		return nil
+	})
+}
