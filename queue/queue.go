@@ -143,7 +143,7 @@ func ParseSchedule(s string) (cron.Schedule, error) {
 }
 
 // Next returns the instant of a schedule that follows t, the same on every
-// worker: "@every d" is counted from midnight 1970 and not from the start of
+// worker: "@every d" is counted from the zero time and not from the start of
 // a process.
 func Next(s cron.Schedule, t time.Time) time.Time {
 	if every, ok := s.(cron.ConstantDelaySchedule); ok {

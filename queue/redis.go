@@ -78,11 +78,29 @@ const poolSize = 256
 
 // Bring starts a Redis of our own in dir: a redis-server or valkey-server
 // from PATH as a child process, or, without one, a Redis in this process.
-// Only this process may use it.
+// Only this process may use it: a second one would take the socket away and
+// write into the same file, so it is refused.
 func Bring(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("data directory %s is in use by another process: %w", dir, err), lock.Close())
+	}
+	r, err := bring(ctx, dir, log)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	end := r.close
+	r.close = func() error { return errors.Join(end(), lock.Close()) }
+	return r, nil
+}
+
+func bring(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return child(ctx, path, dir)
