@@ -219,6 +219,7 @@ func start(ctx context.Context, group *errgroup.Group, cfg *Config, r roles, rds
 	var api http.Handler
 	var gw *gateway.Gateway
 	if r.api {
+		group.Go(func() error { return st.Follow(ctx, log) })
 		api = openapi.New(deps, openapi.Config{Version: versionText(), Keys: cfg.keys, Durability: rds.Durability, Isolation: cfg.Isolation == "on"})
 	}
 	if r.gateway {

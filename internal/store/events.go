@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"berth/internal/ide"
@@ -113,3 +116,23 @@ func (s *Store) History(ctx context.Context, id string) ([]ide.Event, error) {
 	}
 	return events, nil
 }
+
+// laterID says whether stream ID a ("<ms>-<n>") comes after b.
+func laterID(a, b string) bool {
+	ams, an := splitID(a)
+	bms, bn := splitID(b)
+	return ams > bms || ams == bms && an > bn
+}
+
+func splitID(id string) (ms, n uint64) {
+	left, right, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(left, 10, 64)
+	n, _ = strconv.ParseUint(right, 10, 64)
+	return ms, n
+}
+
+// eventID is the form of a stream ID.
+var eventID = regexp.MustCompile(`^\d{1,20}-\d{1,20}$`)
+
+// ValidEventID says whether s has the form of an event's ID.
+func ValidEventID(s string) bool { return eventID.MatchString(s) }

@@ -166,43 +166,34 @@ func (s *Store) Prune(ctx context.Context) (int, error) {
 	}
 }
 
-// WaitJob returns the job when it has ended, or as it stands when ctx ends.
-func (s *Store) WaitJob(ctx context.Context, id string) (ide.Job, error) {
-	read := context.WithoutCancel(ctx)
-	for {
-		cursor, err := s.Cursor(read)
-		if err != nil {
-			return ide.Job{}, err
-		}
-		j, err := s.Job(read, id)
-		if err != nil || j.Status.Ended() {
-			return j, err
-		}
-		if err := s.waitEvent(ctx, cursor, id); err != nil {
-			if ctx.Err() != nil {
-				return s.Job(read, id)
-			}
-			return j, err
-		}
-	}
-}
+// waitReread is how often a waiting caller looks at its job although nothing
+// was heard: the end may have been told while the feed could not read.
+const waitReread = 5 * time.Second
 
-// waitEvent returns when the stream tells of the end of a job.
-func (s *Store) waitEvent(ctx context.Context, cursor, job string) error {
+// WaitJob returns the job when it has ended, or as it stands when ctx ends.
+// Follow must be running for it to be told at once.
+func (s *Store) WaitJob(ctx context.Context, id string) (ide.Job, error) {
 	for {
-		events, next, err := s.Changes(ctx, cursor)
-		if err != nil {
-			return err
+		sub := s.Subscribe(1, func(e ide.Event) bool { return e.Job == id && strings.HasPrefix(e.Type, "job.") })
+		j, err := s.Job(context.WithoutCancel(ctx), id)
+		if err != nil || j.Status.Ended() || ctx.Err() != nil {
+			sub.Close()
+			return j, err
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		for _, e := range events {
-			if e.Job == job && strings.HasPrefix(e.Type, "job.") {
-				return nil
+		wait := time.NewTimer(waitReread)
+		select {
+		case _, ok := <-sub.Events:
+			if !ok { // the feed lost its place: look again soon
+				select {
+				case <-ctx.Done():
+				case <-time.After(100 * time.Millisecond):
+				}
 			}
+		case <-ctx.Done():
+		case <-wait.C:
 		}
-		cursor = next
+		wait.Stop()
+		sub.Close()
 	}
 }
 

@@ -25,8 +25,9 @@ type Config struct {
 
 // Store is safe for concurrent use.
 type Store struct {
-	rdb redis.UniversalClient
-	cfg Config
+	rdb  redis.UniversalClient
+	cfg  Config
+	feed feed
 }
 
 // New returns a Store on a connected client. Zero durations get defaults.

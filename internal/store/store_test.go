@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"berth/internal/redistest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 )
 
 var alice = ide.Principal{Name: "alice", Role: ide.Client}
@@ -452,6 +454,7 @@ func TestWaitJobWakesUp(t *testing.T) {
 	s := open(t, 4e9, 8<<30)
 	out := admit(t, s, create())
 	h := take(t, s, out.Job.ID)
+	follow(t, s)
 	got := make(chan ide.Job, 1)
 	go func() {
 		j, err := s.WaitJob(context.Background(), out.Job.ID)
@@ -470,6 +473,62 @@ func TestWaitJobWakesUp(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("it was not told")
+	}
+}
+
+// follow runs the feed while the test does, and returns when it has begun.
+func follow(t *testing.T, s *Store) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); s.Follow(ctx, slog.New(slog.DiscardHandler)) }()
+	t.Cleanup(func() { cancel(); <-done })
+	sub := s.Subscribe(100, func(ide.Event) bool { return true })
+	defer sub.Close()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if err := s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: eventsKey, Values: []string{"e", `{"type":"test"}`}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-sub.Events:
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	t.Fatal("the feed never began")
+}
+
+func TestASlowReaderIsTold(t *testing.T) {
+	t.Parallel()
+	s := open(t, 4e9, 8<<30)
+	follow(t, s)
+	cursor, err := s.Cursor(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := s.Subscribe(1, func(e ide.Event) bool { return e.Type == "container.starting" })
+	defer sub.Close()
+	quick := s.Subscribe(10, func(e ide.Event) bool { return e.Type == "container.starting" })
+	defer quick.Close()
+	var want []string
+	for range 3 {
+		want = append(want, admit(t, s, create()).Container.ID)
+	}
+	for _, id := range want {
+		if e := <-quick.Events; e.Container != id {
+			t.Errorf("got an event of %q, want %q", e.Container, id)
+		}
+	}
+	<-sub.Events
+	if _, ok := <-sub.Events; ok {
+		t.Error("the slow reader was not told that it missed something")
+	}
+	events, _, ok, err := s.EventsAfter(t.Context(), cursor, 10)
+	if err != nil || !ok || len(events) != 3 {
+		t.Errorf("got %d events, %v, %v, want the three", len(events), ok, err)
+	}
+	if _, _, ok, _ := s.EventsAfter(t.Context(), "1-0", 10); ok {
+		t.Error("a place before the stream's begin passes for known")
 	}
 }
 
