@@ -220,7 +220,8 @@ func start(ctx context.Context, group *errgroup.Group, cfg *Config, r roles, rds
 	var gw *gateway.Gateway
 	if r.api {
 		group.Go(func() error { return st.Follow(ctx, log) })
-		api = openapi.New(deps, openapi.Config{Version: versionText(), Keys: cfg.keys, Durability: rds.Durability, Isolation: cfg.Isolation == "on"})
+		api = openapi.New(deps, openapi.Config{Version: versionText(), Keys: cfg.keys, Durability: rds.Durability, Isolation: cfg.Isolation == "on",
+			Draining: ctx.Done()})
 	}
 	if r.gateway {
 		gw = gateway.New(gateway.Config{Domain: cfg.ContainerDomain, Routes: st.Routes, Changes: st.Changes, Report: st.ReportActivity, Log: log})

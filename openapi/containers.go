@@ -179,7 +179,7 @@ func (s *server) containers(api huma.API) {
 			}
 			out := EventList{Events: make([]EventAnswer, len(events))}
 			for i, e := range events {
-				out.Events[i] = EventAnswer{ID: e.ID, Type: e.Type, At: e.At, By: e.By, Job: e.Job, Message: e.Message}
+				out.Events[i] = answerEvent(e)
 			}
 			return &body[EventList]{out}, nil
 		})
@@ -199,19 +199,4 @@ func (s *server) containers(api huma.API) {
 			}
 			return &body[credentialsAnswer]{credentialsAnswer{secrets.VNCPassword, secrets.CodePassword}}, nil
 		})
-}
-
-// EventAnswer is one thing that happened to a container.
-type EventAnswer struct {
-	ID      string    `json:"id"`
-	Type    string    `json:"type" example:"container.running"`
-	At      time.Time `json:"at"`
-	By      string    `json:"by,omitempty" doc:"Name of an API key, or the function that did it"`
-	Job     string    `json:"jobId,omitempty"`
-	Message string    `json:"message,omitempty"`
-}
-
-// EventList is the history of a container.
-type EventList struct {
-	Events []EventAnswer `json:"events"`
 }

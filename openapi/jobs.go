@@ -57,6 +57,21 @@ func (s *server) visibleJob(ctx context.Context, id string) (ide.Job, error) {
 	return j, err
 }
 
+// wait returns the job when it has ended, or when the time is up or the
+// process is to end.
+func (s *server) wait(ctx context.Context, job string, most time.Duration) (ide.Job, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.cfg.Draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return s.deps.Store.WaitJob(ctx, job)
+}
+
 func (s *server) jobs(api huma.API) {
 	huma.Register(api, read("list-jobs", "/api/jobs", "jobs", "List jobs, newest first"),
 		func(ctx context.Context, in *listJobsInput) (*body[JobList], error) {
@@ -78,9 +93,7 @@ func (s *server) jobs(api huma.API) {
 				return nil, err
 			}
 			if n := in.wait(); n > 0 && !j.Status.Ended() {
-				ctx, cancel := context.WithTimeout(ctx, time.Duration(n)*time.Second)
-				defer cancel()
-				if j, err = s.deps.Store.WaitJob(ctx, in.ID); err != nil {
+				if j, err = s.wait(ctx, in.ID, time.Duration(n)*time.Second); err != nil {
 					return nil, err
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"berth/dashboard"
@@ -25,6 +26,7 @@ type Config struct {
 	Keys       []Key
 	Durability string // of the Redis in use, shown in health
 	Isolation  bool
+	Draining   <-chan struct{} // closed when the process is to end: streams and waits end with it
 }
 
 type server struct {
@@ -62,11 +64,16 @@ func Document(version string) *huma.OpenAPI {
 	return s.operations(http.NewServeMux()).OpenAPI()
 }
 
-// operations mounts every operation on mux.
-func (s *server) operations(mux *http.ServeMux) huma.API {
+// setUpHuma sets what Huma has as package variables.
+var setUpHuma = sync.OnceFunc(func() {
 	huma.NewError = newError
 	huma.ValidateStrictCasing = true
 	huma.DefaultArrayNullable = false
+})
+
+// operations mounts every operation on mux.
+func (s *server) operations(mux *http.ServeMux) huma.API {
+	setUpHuma()
 	cfg := huma.DefaultConfig("Berth", s.cfg.Version)
 	cfg.Info.Description = "Browser IDEs on Docker Swarm. What changes something answers 202 with a job, which can be polled, waited for or canceled."
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
@@ -91,6 +98,7 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	functions.Mount(api, s.deps)
 	s.containers(api)
 	s.jobs(api)
+	s.events(api)
 	s.health(api)
 	return api
 }

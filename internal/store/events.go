@@ -117,8 +117,8 @@ func (s *Store) History(ctx context.Context, id string) ([]ide.Event, error) {
 	return events, nil
 }
 
-// laterID says whether stream ID a ("<ms>-<n>") comes after b.
-func laterID(a, b string) bool {
+// LaterID says whether stream ID a ("<ms>-<n>") comes after b.
+func LaterID(a, b string) bool {
 	ams, an := splitID(a)
 	bms, bn := splitID(b)
 	return ams > bms || ams == bms && an > bn

@@ -135,6 +135,6 @@ func (s *Store) EventsAfter(ctx context.Context, id string, limit int) (events [
 		}
 		last = m.ID
 	}
-	ok = len(first.Val()) == 0 || !laterID(first.Val()[0].ID, id)
+	ok = len(first.Val()) == 0 || !LaterID(first.Val()[0].ID, id)
 	return events, last, ok, nil
 }
