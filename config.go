@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -28,9 +29,11 @@ type Config struct {
 	EdgeURL         string `env:"EDGE_URL" envDefault:"http://127.0.0.1:8080"` // where workers find the gateway (or Traefik), to see whether URLs answer
 	LogLevel        string `env:"LOG_LEVEL" envDefault:"info"`                 // debug, info, warn or error
 
-	APIKey     string   `env:"API_KEY"`    // one admin key, at least 32 characters
-	APIKeys    string   `env:"API_KEYS"`   // name:role:key, by commas; roles are admin, client and viewer
-	SecretKeys []string `env:"SECRET_KEY"` // at least 32 characters; the first seals, all open, by commas
+	APIKey     string   `env:"API_KEY"`                     // one admin key, at least 32 characters
+	APIKeys    string   `env:"API_KEYS"`                    // name:role:key, by commas; roles are admin, client and viewer
+	SecretKeys []string `env:"SECRET_KEY"`                  // at least 32 characters; the first seals, all open, by commas
+	RateLimit  int      `env:"RATE_LIMIT" envDefault:"100"` // requests a minute of one key, or of one address without a key; 0 is any number
+	Proxies    []string `env:"TRUSTED_PROXIES"`             // addresses and networks of proxies whose X-Forwarded headers are believed, by commas
 
 	RedisURL     string        `env:"REDIS_URL"`                        // redis://, rediss://, redis-socket:// or redis-sentinel://; berth up brings its own if missing
 	DataDir      string        `env:"DATA_DIR" envDefault:"berth-data"` // of the Redis that berth up brings
@@ -65,6 +68,7 @@ type Config struct {
 	Grace       time.Duration `env:"WORKER_GRACE" envDefault:"20s"`      // how long running functions may go on after SIGTERM
 
 	keys      []openapi.Key
+	proxies   []netip.Prefix
 	box       *seal.Box
 	resources ide.Resources
 	most      ide.Resources
@@ -133,6 +137,9 @@ func (c *Config) derive() (err error) {
 		if !slices.Contains(ch.of, ch.value) {
 			return fmt.Errorf("%s is %q; it can be %s", ch.name, ch.value, strings.Join(ch.of, " or "))
 		}
+	}
+	if c.proxies, err = openapi.ParsePrefixes(c.Proxies); err != nil {
+		return fmt.Errorf("TRUSTED_PROXIES: %w", err)
 	}
 	bytes := func(name, s string) int64 {
 		if s == "" {

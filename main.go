@@ -221,10 +221,10 @@ func start(ctx context.Context, group *errgroup.Group, cfg *Config, r roles, rds
 	if r.api {
 		group.Go(func() error { return st.Follow(ctx, log) })
 		api = openapi.New(deps, openapi.Config{Version: versionText(), Keys: cfg.keys, Durability: rds.Durability, Isolation: cfg.Isolation == "on",
-			Draining: ctx.Done()})
+			RateLimit: cfg.RateLimit, TrustedProxies: cfg.proxies, Draining: ctx.Done()})
 	}
 	if r.gateway {
-		gw = gateway.New(gateway.Config{Domain: cfg.ContainerDomain, Routes: st.Routes, Changes: st.Changes, Report: st.ReportActivity, Log: log})
+		gw = gateway.New(gateway.Config{Domain: cfg.ContainerDomain, Routes: st.Routes, Changes: st.Changes, Report: st.ReportActivity, TrustedProxies: cfg.proxies, Log: log})
 		group.Go(func() error { return gw.Run(ctx) })
 	}
 	if r.api || r.gateway {

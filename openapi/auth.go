@@ -112,7 +112,8 @@ func public(path string) bool {
 	return false
 }
 
-// authenticate puts the principal into the request's context.
+// authenticate puts the principal into the request's context, and counts the
+// request against its limit.
 func (s *server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if public(r.URL.Path) {
@@ -121,6 +122,9 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 		}
 		p, ok := s.keys.find(credential(r))
 		if !ok {
+			if !s.allow(w, r, "address:"+s.address(r)) {
+				return
+			}
 			if strings.HasPrefix(r.URL.Path, "/dashboard") {
 				w.Header().Set("WWW-Authenticate", `Basic realm="Berth: any name, and an API key as the password"`)
 			} else {
@@ -129,6 +133,8 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 			s.write(w, r, ide.Errorf(ide.AuthenticationFailed, "A valid API key is needed."))
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(ide.WithPrincipal(r.Context(), p)))
+		if s.allow(w, r, "key:"+p.Name) {
+			next.ServeHTTP(w, r.WithContext(ide.WithPrincipal(r.Context(), p)))
+		}
 	})
 }

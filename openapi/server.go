@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,11 +23,13 @@ import (
 
 // Config of the API.
 type Config struct {
-	Version    string
-	Keys       []Key
-	Durability string // of the Redis in use, shown in health
-	Isolation  bool
-	Draining   <-chan struct{} // closed when the process is to end: streams and waits end with it
+	Version        string
+	Keys           []Key
+	Durability     string // of the Redis in use, shown in health
+	Isolation      bool
+	RateLimit      int             // requests a minute of one key, or of one address without a key; 0 is any number
+	TrustedProxies []netip.Prefix  // whose X-Forwarded-For is believed
+	Draining       <-chan struct{} // closed when the process is to end: streams and waits end with it
 }
 
 type server struct {

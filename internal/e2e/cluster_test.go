@@ -107,7 +107,7 @@ func newCluster(t testing.TB, settings ...string) *cluster {
 		"SECRET_KEY=" + secretKey, fmt.Sprintf("REDIS_URL=redis://127.0.0.1:%d", c.redisPort), "INSTANCE=" + c.instance, "IMAGE=" + image,
 		fmt.Sprintf("DOMAIN=localhost:%d", c.apiPort), fmt.Sprintf("CONTAINER_DOMAIN=ide.localhost:%d", c.edgePort), "URL_SCHEME=http",
 		fmt.Sprintf("EDGE_URL=http://127.0.0.1:%d", c.edgePort), "CPU_RESERVATION=0.05", "MEMORY_RESERVATION=64m", "CPU_LIMIT=0.5", "MEMORY_LIMIT=256m",
-		"IMAGE_ALLOW=berth/*", "LOG_LEVEL=debug", "STOP_GRACE=10s",
+		"IMAGE_ALLOW=berth/*", "RATE_LIMIT=0", "LOG_LEVEL=debug", "STOP_GRACE=10s",
 	}, settings...)
 	c.net = c.run("network", "n1", nil, "sleep", "infinity").cmd.Process.Pid
 	c.startRedis()

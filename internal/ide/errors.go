@@ -27,6 +27,7 @@ const (
 	UnsupportedMediaType   Code = "UNSUPPORTED_MEDIA_TYPE"
 	Conflict               Code = "CONFLICT"
 	IdempotencyKeyReused   Code = "IDEMPOTENCY_KEY_REUSED"
+	RateLimited            Code = "RATE_LIMITED"
 	ContainerLimitExceeded Code = "CONTAINER_LIMIT_EXCEEDED"
 	Internal               Code = "INTERNAL_ERROR"
 	Docker                 Code = "DOCKER_ERROR"

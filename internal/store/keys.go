@@ -24,6 +24,7 @@ package store
 //	events                stream  everything that happened, capped
 //	activity              hash    container ID -> JSON of ide.Activity
 //	edges                 string  overlay addresses of the edges, by blanks
+//	rate:{berth}:<who>    string  where a caller stands in its rate limit (redis_rate's)
 //	workers               hash    worker ID -> JSON of ide.Worker
 const prefix = "{berth}:"
 
