@@ -59,25 +59,33 @@ var CreateContainer = define(Function[CreateContainerArgs]{
 	Fail: func(ctx context.Context, d *Deps, a CreateContainerArgs, cause *ide.Error) error {
 		return failStart(ctx, d, a.ID, a.Run, "container-create", cause)
 	},
+	Again: func(ctx context.Context, d *Deps, p ide.Principal, a CreateContainerArgs) (store.Admitted, error) {
+		return StartContainer.Enqueue(ctx, d, p, &StartContainerArgs{ID: a.ID})
+	},
 })
+
+// check returns what a request comes to: the image and the resources that the
+// container would have.
+func (b CreateContainerRequest) check(s Settings) (image string, res ide.Resources, err error) {
+	if err := checkBucket(b.S3Bucket); err != nil {
+		return "", res, err
+	}
+	if (b.AWSAccessKeyID == "") != (b.AWSSecretAccessKey == "") {
+		return "", res, invalid("body.awsSecretAccessKey", "awsAccessKeyId and awsSecretAccessKey go together")
+	}
+	if image, err = s.image(b.Image); err != nil {
+		return "", res, err
+	}
+	if res, err = s.resources(b.Resources); err != nil {
+		return "", res, err
+	}
+	return image, res, checkLabels(b.Labels)
+}
 
 func admitCreate(_ context.Context, d *Deps, p ide.Principal, a *CreateContainerArgs) (store.Admission, error) {
 	b := a.Body
-	if err := checkBucket(b.S3Bucket); err != nil {
-		return store.Admission{}, err
-	}
-	if (b.AWSAccessKeyID == "") != (b.AWSSecretAccessKey == "") {
-		return store.Admission{}, invalid("body.awsSecretAccessKey", "awsAccessKeyId and awsSecretAccessKey go together")
-	}
-	image, err := d.image(b.Image)
+	image, res, err := b.check(d.Settings)
 	if err != nil {
-		return store.Admission{}, err
-	}
-	res, err := d.resources(b.Resources)
-	if err != nil {
-		return store.Admission{}, err
-	}
-	if err := checkLabels(b.Labels); err != nil {
 		return store.Admission{}, err
 	}
 	id := ide.NewID()

@@ -106,3 +106,19 @@ func Cancel(ctx context.Context, d *Deps, p ide.Principal, id string) (ide.Job, 
 	nudge(ctx, d, id)
 	return j, nil
 }
+
+// Retry opens a new job in the place of a failed one. Errors: JOB_NOT_FOUND,
+// CONFLICT for one that has not failed, and what the function's admission
+// says.
+func Retry(ctx context.Context, d *Deps, p ide.Principal, id string) (ide.Job, error) {
+	j, args, err := d.Store.JobWithArgs(ctx, id)
+	if err != nil {
+		return j, err
+	}
+	f, ok := registry[j.Function]
+	if !ok || j.Status != ide.JobFailed {
+		return j, ide.Errorf(ide.Conflict, "The job is %s; only a failed one can be tried again.", j.Status)
+	}
+	out, err := f.again(ctx, d, p, args)
+	return out.Job, err
+}

@@ -89,7 +89,9 @@ func (r *running) attempt(ctx context.Context, d *Deps) error {
 		return nil
 	}
 	var code *ide.Error
-	if cause := context.Cause(ctx); cause != nil && errors.As(cause, &code) {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrShutdown) {
+		return err // handBack says why the step ended
+	} else if errors.As(cause, &code) {
 		err = code // the reason, not "context canceled"
 	}
 	r.endStep(err)

@@ -50,6 +50,10 @@ type Function[A any] struct {
 	// job was canceled. It runs until it succeeds. It may be nil.
 	Fail func(ctx context.Context, d *Deps, a A, cause *ide.Error) error
 
+	// Again opens the job that is to take the place of a failed one; nil asks
+	// for the same once more.
+	Again func(ctx context.Context, d *Deps, p ide.Principal, a A) (store.Admitted, error)
+
 	info Info
 }
 
@@ -63,6 +67,7 @@ type Info struct {
 
 	mount func(huma.API, *Deps)
 	open  func(context.Context, *Deps, ide.Principal) (store.Admitted, error)
+	again func(context.Context, *Deps, ide.Principal, []byte) (store.Admitted, error)
 	run   func(context.Context, *Deps, []byte) error
 	fail  func(context.Context, *Deps, []byte, *ide.Error) error
 }
@@ -94,12 +99,25 @@ func define[A any](f Function[A]) *Function[A] {
 			return f.Run(ctx, d, a)
 		},
 		fail: func(ctx context.Context, d *Deps, args []byte, cause *ide.Error) error {
+			if f.Fail == nil {
+				return nil
+			}
 			a, err := decode[A](args)
-			if err != nil || f.Fail == nil {
+			if err != nil {
 				return err
 			}
 			return f.Fail(ctx, d, a, cause)
 		},
+	}
+	f.info.again = func(ctx context.Context, d *Deps, p ide.Principal, args []byte) (store.Admitted, error) {
+		a, err := decode[A](args)
+		if err != nil {
+			return store.Admitted{}, err
+		}
+		if f.Again != nil {
+			return f.Again(ctx, d, p, a)
+		}
+		return f.Enqueue(ctx, d, p, &a)
 	}
 	f.info.open = func(ctx context.Context, d *Deps, p ide.Principal) (store.Admitted, error) {
 		var a A

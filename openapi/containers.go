@@ -134,6 +134,17 @@ func scope(ctx context.Context, f store.Filter) store.Filter {
 }
 
 func (s *server) containers(api huma.API) {
+	check := read("check-container", "/api/containers/check", "containers", "Whether a start would be admitted now, and where; makes nothing")
+	check.Method = http.MethodPost
+	huma.Register(api, check, func(ctx context.Context, in *struct {
+		Body functions.CreateContainerRequest
+	}) (*body[functions.CheckAnswer], error) {
+		out, err := functions.Check(ctx, s.deps, ide.PrincipalOf(ctx), in.Body)
+		if err != nil {
+			return nil, err
+		}
+		return &body[functions.CheckAnswer]{out}, nil
+	})
 	huma.Register(api, read("list-containers", "/api/containers", "containers", "List containers, newest first"),
 		func(ctx context.Context, in *listContainersInput) (*body[ContainerList], error) {
 			f := scope(ctx, store.Filter{Owner: in.Owner, Status: in.Status, Limit: in.Limit, Offset: in.Offset})

@@ -15,6 +15,7 @@ import (
 	"berth/internal/ide"
 	"berth/internal/redistest"
 	"berth/internal/store"
+	"berth/queue"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -27,13 +28,15 @@ const (
 // streaming is an API with one node's room and a feed that follows.
 func streaming(t *testing.T) (*store.Store, *httptest.Server, chan struct{}) {
 	t.Helper()
-	st := store.New(redistest.New(t), store.Config{})
+	rdb := redistest.New(t)
+	st := store.New(rdb, store.Config{})
 	log := slog.New(slog.DiscardHandler)
 	if err := st.PublishNodes(t.Context(), []ide.Node{{ID: "n1", CPU: 64e9, Memory: 64 << 30, State: "ready", Availability: "active", Filtered: true, At: time.Now()}}); err != nil {
 		t.Fatal(err)
 	}
 	draining := make(chan struct{})
-	srv := httptest.NewServer(New(&functions.Deps{Store: st, Log: log}, Config{Draining: draining,
+	srv := httptest.NewServer(New(&functions.Deps{Store: st, Log: log, Queue: queue.New(rdb), Settings: functions.Settings{DefaultImage: "ide:1", MaxPerKey: 3,
+		Resources: ide.Resources{CPUReservation: 1e9, MemoryReservation: 1 << 30, CPULimit: 2e9, MemoryLimit: 4 << 30}}}, Config{Draining: draining,
 		Keys: []Key{{Name: "root", Role: ide.Admin, Secret: streamAdmin}, {Name: "alice", Role: ide.Client, Secret: streamAlice}}}))
 	t.Cleanup(srv.Close)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -47,7 +50,7 @@ func streaming(t *testing.T) (*store.Store, *httptest.Server, chan struct{}) {
 func happen(t *testing.T, st *store.Store, owner string) string {
 	t.Helper()
 	id := ide.NewID()
-	_, err := st.Admit(t.Context(), store.Admission{Function: "container-create", MaxAttempts: 1, By: ide.Principal{Name: owner}, Args: struct{}{},
+	_, err := st.Admit(t.Context(), store.Admission{Function: "container-create", MaxAttempts: 1, By: ide.Principal{Name: owner}, Args: map[string]string{"id": id},
 		New: &ide.Container{ID: id, Run: 1, Owner: owner, Status: ide.Starting, CreatedAt: time.Now().UTC()}})
 	if err != nil {
 		t.Fatal(err)

@@ -115,4 +115,20 @@ func (s *server) jobs(api huma.API) {
 		}
 		return &body[functions.JobAnswer]{functions.AnswerJob(j)}, nil
 	})
+	retry := read("retry-job", "/api/jobs/{id}/retry", "jobs", "Try a failed job again, as a new job", http.StatusForbidden, http.StatusNotFound, http.StatusConflict)
+	retry.Method, retry.DefaultStatus = http.MethodPost, http.StatusAccepted
+	huma.Register(api, retry, func(ctx context.Context, in *jobOnlyInput) (*body[functions.JobAnswer], error) {
+		if _, err := s.visibleJob(ctx, in.ID); err != nil {
+			return nil, err
+		}
+		p := ide.PrincipalOf(ctx)
+		if p.Role == ide.Viewer {
+			return nil, ide.Errorf(ide.Forbidden, "A viewer's key changes nothing.")
+		}
+		j, err := functions.Retry(ctx, s.deps, p, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return &body[functions.JobAnswer]{functions.AnswerJob(j)}, nil
+	})
 }

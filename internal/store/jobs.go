@@ -25,6 +25,16 @@ func (s *Store) Job(ctx context.Context, id string) (ide.Job, error) {
 	return decodeJob(v)
 }
 
+// JobWithArgs returns a job and what its function gets in a worker, as JSON.
+func (s *Store) JobWithArgs(ctx context.Context, id string) (ide.Job, []byte, error) {
+	j, err := s.Job(ctx, id)
+	if err != nil {
+		return j, nil, err
+	}
+	args, err := s.rdb.HGet(ctx, jobKey(id), "args").Bytes()
+	return j, args, down(err)
+}
+
 // decodeJob reads the fields doc, status and attempt.
 func decodeJob(v []any) (ide.Job, error) {
 	var j ide.Job

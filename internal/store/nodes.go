@@ -37,6 +37,66 @@ func (s *Store) Nodes(ctx context.Context) ([]ide.Node, error) {
 	return sorted(all, err, func(n ide.Node) string { return n.Hostname + n.ID })
 }
 
+// Room is what a node has left for containers.
+type Room struct {
+	Node        ide.Node
+	FreeCPU     int64
+	FreeMemory  int64
+	Fresh       bool // it was reported lately enough for admission to believe it
+	Reservation int  // containers that hold a place there
+}
+
+// Room returns what every node has left, by host name: what admission decides
+// on.
+func (s *Store) Room(ctx context.Context) ([]Room, error) {
+	nodes, err := s.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held, err := s.rdb.HGetAll(ctx, resKey).Result()
+	if err != nil {
+		return nil, down(err)
+	}
+	rooms := make([]Room, len(nodes))
+	for i, n := range nodes {
+		rooms[i] = Room{Node: n, FreeCPU: max(n.CPU-n.ForeignCPU, 0), FreeMemory: max(n.Memory-n.ForeignMemory, 0),
+			Fresh: time.Since(n.At) <= s.cfg.CapacityMaxAge}
+	}
+	for _, r := range held {
+		var node string
+		var cpu, memory, run int64
+		if k, _ := fmt.Sscanf(r, "%s %d %d %d", &node, &cpu, &memory, &run); k != 4 {
+			continue
+		}
+		for i := range rooms {
+			if rooms[i].Node.ID == node {
+				rooms[i].FreeCPU -= cpu
+				rooms[i].FreeMemory -= memory
+				rooms[i].Reservation++
+			}
+		}
+	}
+	return rooms, nil
+}
+
+// Live returns how many containers of an owner count against its quota.
+func (s *Store) Live(ctx context.Context, owner string) (int, error) {
+	var cmds []*redis.IntCmd
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, st := range ide.Statuses() {
+			if st.Live() {
+				cmds = append(cmds, p.ZCard(ctx, indexKey("cs", owner, string(st))))
+			}
+		}
+		return nil
+	})
+	live := 0
+	for _, c := range cmds {
+		live += int(c.Val())
+	}
+	return live, down(err)
+}
+
 // Report says that a worker lives and what its node is like.
 func (s *Store) Report(ctx context.Context, w ide.Worker) error {
 	return down(s.rdb.HSet(ctx, workersKey, w.ID, encode(w)).Err())
