@@ -31,11 +31,11 @@ type NodeCheck struct {
 // Check looks at a start without making anything. A request that is wrong by
 // itself gets the same error as from a start.
 func Check(ctx context.Context, d *Deps, p ide.Principal, b CreateContainerRequest) (CheckAnswer, error) {
-	image, res, err := b.check(d.Settings)
+	image, res, err := b.check(d.Settings, p)
 	if err != nil {
 		return CheckAnswer{}, err
 	}
-	out := CheckAnswer{Image: image, Limit: d.MaxPerKey, Nodes: []NodeCheck{}, Why: "No node has room."}
+	out := CheckAnswer{Image: image, Limit: d.maxPerKey(p), Nodes: []NodeCheck{}, Why: "No node has room."}
 	if out.Live, err = d.Store.Live(ctx, p.Name); err != nil {
 		return out, err
 	}

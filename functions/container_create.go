@@ -66,9 +66,12 @@ var CreateContainer = define(Function[CreateContainerArgs]{
 
 // check returns what a request comes to: the image and the resources that the
 // container would have.
-func (b CreateContainerRequest) check(s Settings) (image string, res ide.Resources, err error) {
+func (b CreateContainerRequest) check(s Settings, p ide.Principal) (image string, res ide.Resources, err error) {
 	if err := checkBucket(b.S3Bucket); err != nil {
 		return "", res, err
+	}
+	if !p.MayUse(b.S3Bucket) {
+		return "", res, ide.Errorf(ide.Forbidden, "Your key may not use this bucket.")
 	}
 	if (b.AWSAccessKeyID == "") != (b.AWSSecretAccessKey == "") {
 		return "", res, invalid("body.awsSecretAccessKey", "awsAccessKeyId and awsSecretAccessKey go together")
@@ -84,7 +87,7 @@ func (b CreateContainerRequest) check(s Settings) (image string, res ide.Resourc
 
 func admitCreate(_ context.Context, d *Deps, p ide.Principal, a *CreateContainerArgs) (store.Admission, error) {
 	b := a.Body
-	image, res, err := b.check(d.Settings)
+	image, res, err := b.check(d.Settings, p)
 	if err != nil {
 		return store.Admission{}, err
 	}
@@ -112,8 +115,16 @@ func admitCreate(_ context.Context, d *Deps, p ide.Principal, a *CreateContainer
 			URLs:      ide.MakeURLs(d.URLScheme, id, d.ContainerDomain),
 			CreatedAt: time.Now().UTC(), Probe: ide.NewID(), Sealed: sealed,
 		},
-		Reserve: true, MaxPerKey: d.MaxPerKey, Pack: d.Pack, Message: "A start was asked for.",
+		Reserve: true, MaxPerKey: d.maxPerKey(p), Pack: d.Pack, Message: "A start was asked for.",
 	}, nil
+}
+
+// maxPerKey is how many live containers a key may have; 0 is any number.
+func (s Settings) maxPerKey(p ide.Principal) int {
+	if p.MaxContainers > 0 {
+		return p.MaxContainers
+	}
+	return s.MaxPerKey
 }
 
 // sealContext binds sealed secrets to their container.

@@ -27,7 +27,7 @@ var StartContainer = define(Function[StartContainerArgs]{
 			return store.Admission{}, err
 		}
 		return store.Admission{
-			Container: a.ID, Reserve: true, MaxPerKey: d.MaxPerKey, Pack: d.Pack, Message: "Another start was asked for.",
+			Container: a.ID, Reserve: true, MaxPerKey: d.maxPerKey(p), Pack: d.Pack, Message: "Another start was asked for.",
 			Edit: func(c *ide.Container) error {
 				if c.Status != ide.Stopped && c.Status != ide.Failed {
 					return state(*c, "Only a stopped or failed container can be started again.")

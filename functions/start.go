@@ -191,23 +191,21 @@ func remove(ctx context.Context, d *Deps, c ide.Container) error {
 // waitGone returns when no task of the run is left, or at once when force was
 // asked for and a node does not answer.
 func (d *Deps) waitGone(ctx context.Context, c ide.Container) error {
-	wait, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	wait, cancel := context.WithCancel(ctx)
+	defer cancel()
 	go func() {
 		for pause(wait, 200*time.Millisecond) == nil {
 			if Forced(wait) {
-				cancel(errForced)
+				cancel()
 			}
 		}
 	}()
 	err := d.Swarm.WaitGone(wait, c.ID, c.Run)
-	if context.Cause(wait) == errForced {
-		return nil
+	if err != nil && ctx.Err() == nil && Forced(ctx) {
+		return nil // also when it is known at once that a node is down
 	}
 	return err
 }
-
-var errForced = ide.Errorf(ide.Canceled, "Force was asked for.")
 
 // pause waits, or returns why ctx ended.
 func pause(ctx context.Context, d time.Duration) error {

@@ -1,0 +1,332 @@
+package functions
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"berth/internal/ide"
+	"berth/internal/redistest"
+	"berth/internal/seal"
+	"berth/internal/store"
+	"berth/internal/swarm"
+	"berth/internal/swarm/swarmtest"
+	"berth/queue"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	admin = ide.Principal{Name: "admin", Role: ide.Admin}
+	alice = ide.Principal{Name: "alice", Role: ide.Client}
+	bob   = ide.Principal{Name: "bob", Role: ide.Client}
+)
+
+const defaultImage = "berth/ide:slim"
+
+// bench is what functions touch: a Redis, a Swarm of one node, and whoever
+// answers for containers. Nothing delivers: tests execute jobs themselves.
+type bench struct {
+	*testing.T
+	*Deps
+	rdb    *redis.Client
+	engine *swarmtest.Server
+	inside *inside
+	tasks  *asynq.Inspector
+	log    *buffer
+}
+
+// newBench returns a bench whose Redis and Swarm are the test's own.
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	box, err := seal.New("secret-key-secret-key-secret-key-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redistest.New(t)
+	b := &bench{T: t, rdb: rdb, engine: swarmtest.NewServer(t), inside: newInside(t), tasks: asynq.NewInspectorFromRedisClient(rdb), log: &buffer{}}
+	b.engine.OnStart(b.inside.started)
+	engine, err := swarm.New(swarm.Config{Host: b.engine.Host(), Instance: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { engine.Close() })
+	b.Deps = &Deps{
+		Store: store.New(rdb, store.Config{LeaseTTL: 2 * time.Second}), Queue: queue.New(rdb), Swarm: engine, Box: box, HTTP: b.inside.client(),
+		Log: slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Settings: Settings{
+			URLScheme: "http", ContainerDomain: "ide.test:8080", EdgeURL: "http://edge.test:8080",
+			DefaultImage: defaultImage, ImageAllow: []string{"berth/*", "registry.test/ide:?"}, AWSRegion: "eu-central-1",
+			Resources:    ide.Resources{CPULimit: 1e9, MemoryLimit: 1 << 30, CPUReservation: 25e7, MemoryReservation: 256 << 20, PIDs: 512},
+			MaxResources: ide.Resources{CPULimit: 2e9, MemoryLimit: 4 << 30},
+		},
+	}
+	b.must(engine.EnsureNetwork(t.Context()))
+	b.publish()
+	return b
+}
+
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// publish tells admission of the nodes, as a manager's worker does.
+func (b *bench) publish() {
+	b.Helper()
+	nodes, err := b.Swarm.Nodes(b.Context())
+	b.must(err)
+	for i := range nodes {
+		nodes[i].Filtered = true
+	}
+	b.must(b.Store.PublishNodes(b.Context(), nodes))
+}
+
+func (b *bench) job(id string) ide.Job {
+	b.Helper()
+	j, err := b.Store.Job(b.Context(), id)
+	b.must(err)
+	return j
+}
+
+func (b *bench) container(id string) ide.Container {
+	b.Helper()
+	c, err := b.Store.Container(b.Context(), id)
+	b.must(err)
+	return c
+}
+
+// execute works on one delivery of a job, which is to end with a status.
+func (b *bench) execute(job string, want ide.JobStatus) {
+	b.Helper()
+	if err := Execute(b.Context(), b.Deps, job); err != nil {
+		b.Fatalf("execute %s: %v", job, err)
+	}
+	if j := b.job(job); j.Status != want {
+		b.Fatalf("%s is %s (%v), want %s", job, j.Status, j.Error, want)
+	}
+}
+
+// delivery checks what the queue knows of a delivery.
+func (b *bench) delivery(job string, number int, want queue.State) {
+	b.Helper()
+	got, err := b.Queue.State(job, number, registry[queue.FunctionOf(job)].Queue)
+	if err != nil || got != want {
+		b.Errorf("delivery %d of %s: got state %d, %v, want %d", number, job, got, err, want)
+	}
+}
+
+// lose takes a delivery off the queue, as a worker does that acknowledges it.
+func (b *bench) lose(job string, number int) {
+	b.Helper()
+	b.must(b.tasks.DeleteTask(registry[queue.FunctionOf(job)].Queue, fmt.Sprintf("%s#%d", job, number)))
+}
+
+// create asks for a container; nobody has worked on it yet.
+func (b *bench) create(body CreateContainerRequest) store.Admitted {
+	b.Helper()
+	if body.S3Bucket == "" {
+		body.S3Bucket = "workspace"
+	}
+	out, err := CreateContainer.Enqueue(b.Context(), b.Deps, alice, &CreateContainerArgs{Body: body})
+	b.must(err)
+	return out
+}
+
+// running returns a container that has come up.
+func (b *bench) running() ide.Container {
+	b.Helper()
+	out := b.create(CreateContainerRequest{})
+	b.execute(out.Job.ID, ide.JobSucceeded)
+	return b.container(out.Container.ID)
+}
+
+// stop asks for a stop of a container.
+func (b *bench) stop(a StopContainerArgs) store.Admitted {
+	b.Helper()
+	out, err := StopContainer.Enqueue(b.Context(), b.Deps, alice, &a)
+	b.must(err)
+	return out
+}
+
+// reserved returns what Redis holds as reserved on the node, CPU and memory.
+func (b *bench) reserved() string {
+	b.Helper()
+	ctx := b.Context()
+	return b.rdb.HGet(ctx, "{berth}:res:cpu", b.engine.NodeID()).Val() + " " + b.rdb.HGet(ctx, "{berth}:res:mem", b.engine.NodeID()).Val()
+}
+
+// left counts what the engine has of each kind: services, secrets, configs.
+func (b *bench) left() string {
+	b.Helper()
+	count := func(kind string) int {
+		var list []json.RawMessage
+		b.must(json.Unmarshal([]byte(b.ask(kind)), &list))
+		return len(list)
+	}
+	return fmt.Sprintf("%d services, %d secrets, %d configs", count("services"), count("secrets"), count("configs"))
+}
+
+// ask returns the engine's list of a kind of thing.
+func (b *bench) ask(kind string) string {
+	b.Helper()
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http"+strings.TrimPrefix(b.engine.Host(), "tcp")+"/"+kind, nil)
+	b.must(err)
+	res, err := http.DefaultClient.Do(req)
+	b.must(err)
+	defer res.Body.Close()
+	var text bytes.Buffer
+	_, err = text.ReadFrom(res.Body)
+	b.must(err)
+	return text.String()
+}
+
+// wantError checks code and class of an error.
+func wantError(t *testing.T, what string, err error, code ide.Code, permanent bool) {
+	t.Helper()
+	if !ide.HasCode(err, code) || ide.IsPermanent(err) != permanent {
+		t.Errorf("%s: got %v (permanent %t), want %s (permanent %t)", what, err, ide.IsPermanent(err), code, permanent)
+	}
+}
+
+// retry checks that a delivery is to come again, about after a time.
+func retry(t *testing.T, err error, about time.Duration) {
+	t.Helper()
+	var again *RetryError
+	if !errors.As(err, &again) {
+		t.Fatalf("got %v, want a RetryError", err)
+	}
+	if again.After < about*8/10 || again.After > about*12/10 {
+		t.Errorf("got another try after %v, want about %v", again.After, about)
+	}
+}
+
+// until polls.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	end := time.After(20 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("did not happen in time: %s", what)
+		}
+	}
+}
+
+// buffer is a log that tests read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// answer is what the inside of a container says.
+type answer struct {
+	status   int
+	body     string
+	noServer bool // the agent's 502 where nothing listens
+}
+
+// inside answers for the agents and, in place of the edge, for the three ports
+// of every container. A function's client reaches it under every address.
+type inside struct {
+	server *httptest.Server
+
+	mu      sync.Mutex
+	secrets map[string]ide.Secrets // of running containers, by address
+	given   []string               // every Swarm secret that a container got
+	script  map[string][]answer    // by "agent", "vnc", "code" and "web"; the last answer stays
+	probes  map[string]bool        // values of the probe header
+}
+
+func newInside(t *testing.T) *inside {
+	i := &inside{secrets: map[string]ide.Secrets{}, script: map[string][]answer{}, probes: map[string]bool{}}
+	i.server = httptest.NewServer(i)
+	t.Cleanup(i.server.Close)
+	return i
+}
+
+func (i *inside) client() *http.Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", i.server.Listener.Addr().String())
+	}
+	return &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 10 * time.Second}
+}
+
+// say sets what a port, or the agent, answers from now on.
+func (i *inside) say(name string, answers ...answer) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.script[name] = answers
+}
+
+func (i *inside) started(s swarmtest.Started) (stop func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var secrets ide.Secrets
+	_ = json.Unmarshal(s.Secret, &secrets) // without one the agent refuses everybody
+	i.secrets[s.Address.String()] = secrets
+	i.given = append(i.given, string(s.Secret))
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		delete(i.secrets, s.Address.String())
+	}
+}
+
+func (i *inside) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	host, port, _ := net.SplitHostPort(r.Host)
+	label, _, _ := strings.Cut(host, ".")
+	name := label[strings.LastIndex(label, "-")+1:]
+	said := answer{status: http.StatusOK}
+	if port == "9000" {
+		name, said.body = "agent", `{"ready":true}`
+		if token := i.secrets[host].AgentToken; token == "" || r.Header.Get("Authorization") != "Bearer "+token || r.URL.Path != "/_berth/status" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+	} else {
+		i.probes[r.Header.Get(ide.ProbeHeader)] = true
+	}
+	if list := i.script[name]; len(list) > 0 {
+		said = list[0]
+		if len(list) > 1 {
+			i.script[name] = list[1:]
+		}
+	}
+	if said.noServer {
+		w.Header().Set(ide.NoServerHeader, "1")
+		said.status = http.StatusBadGateway
+	}
+	w.WriteHeader(said.status)
+	_, _ = w.Write([]byte(said.body))
+}
