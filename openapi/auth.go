@@ -1,8 +1,10 @@
 package openapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -62,8 +64,10 @@ func ParseKeys(one, several string) ([]Key, error) {
 	return keys, nil
 }
 
-// keyring holds the digests of the keys.
-type keyring []struct {
+// keyring holds the digests of the environment's keys.
+type keyring []ringKey
+
+type ringKey struct {
 	digest    [sha256.Size]byte
 	principal ide.Principal
 }
@@ -112,6 +116,29 @@ func public(path string) bool {
 	return false
 }
 
+// principal returns whose key a secret is: one of the environment's, or one
+// made at run time, which Redis is asked for, so that a revoked key is refused
+// by every process at once.
+func (s *server) principal(ctx context.Context, secret string) (p ide.Principal, ok bool, err error) {
+	if p, ok = s.keys.find(secret); ok || len(secret) < MinKey {
+		return p, ok, nil
+	}
+	k, ok, err := s.deps.Store.KeyByDigest(ctx, digest(secret))
+	if !ok || err != nil {
+		return p, false, err
+	}
+	if err := s.deps.Store.KeyUsed(ctx, k.Name); err != nil {
+		return p, false, err
+	}
+	return ide.Principal{Name: k.Name, Role: k.Role, Limits: k.Limits}, true, nil
+}
+
+// digest is what is kept of a key, in hexadecimal.
+func digest(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
 // authenticate puts the principal into the request's context, and counts the
 // request against its limit.
 func (s *server) authenticate(next http.Handler) http.Handler {
@@ -120,21 +147,34 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		p, ok := s.keys.find(credential(r))
-		if !ok {
-			if !s.allow(w, r, "address:"+s.address(r)) {
-				return
-			}
-			if strings.HasPrefix(r.URL.Path, "/dashboard") {
-				w.Header().Set("WWW-Authenticate", `Basic realm="Berth: any name, and an API key as the password"`)
-			} else {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="Berth"`)
-			}
-			s.write(w, r, ide.Errorf(ide.AuthenticationFailed, "A valid API key is needed."))
+		p, ok, err := s.principal(r.Context(), credential(r))
+		if err != nil {
+			s.write(w, r, err)
 			return
 		}
-		if s.allow(w, r, "key:"+p.Name) {
+		if !ok {
+			if s.allow(w, r, "address:"+s.address(r), s.cfg.RateLimit) {
+				s.unauthorized(w, r)
+			}
+			return
+		}
+		limit := s.cfg.RateLimit
+		if p.RateLimit > 0 {
+			limit = p.RateLimit
+		}
+		if s.allow(w, r, "key:"+p.Name, limit) {
 			next.ServeHTTP(w, r.WithContext(ide.WithPrincipal(r.Context(), p)))
 		}
 	})
+}
+
+// unauthorized is the one answer to a missing and to a wrong key. A browser
+// on the dashboard asks for one.
+func (s *server) unauthorized(w http.ResponseWriter, r *http.Request) {
+	scheme := `Bearer realm="Berth"`
+	if strings.HasPrefix(r.URL.Path, "/dashboard") {
+		scheme = `Basic realm="Berth: any name, and an API key as the password"`
+	}
+	w.Header().Set("WWW-Authenticate", scheme)
+	s.write(w, r, ide.Errorf(ide.AuthenticationFailed, "A valid API key is needed."))
 }

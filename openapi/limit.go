@@ -17,11 +17,11 @@ import (
 // fields of its first versions, which clients know), and answers 429 itself
 // when the limit is reached. Without Redis it lets pass: what the request
 // needs Redis for will say so.
-func (s *server) allow(w http.ResponseWriter, r *http.Request, who string) bool {
-	if s.cfg.RateLimit <= 0 {
+func (s *server) allow(w http.ResponseWriter, r *http.Request, who string, perMinute int) bool {
+	if perMinute <= 0 {
 		return true
 	}
-	rate, err := s.deps.Store.Allow(r.Context(), who, s.cfg.RateLimit)
+	rate, err := s.deps.Store.Allow(r.Context(), who, perMinute)
 	if err != nil {
 		return true
 	}

@@ -102,6 +102,7 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	s.containers(api)
 	s.jobs(api)
 	s.events(api)
+	s.apiKeys(api)
 	s.health(api)
 	return api
 }

@@ -1,6 +1,11 @@
 package ide
 
-import "context"
+import (
+	"context"
+	"path"
+	"slices"
+	"time"
+)
 
 // Role says what a key may do.
 type Role string
@@ -12,10 +17,41 @@ const (
 	Viewer Role = "viewer" // sees all, changes nothing
 )
 
+// Roles lists the roles.
+func Roles() []Role { return []Role{Admin, Client, Viewer} }
+
 // Principal is who calls.
 type Principal struct {
 	Name string // stable name of the key: the owner of what it makes
 	Role Role
+	Limits
+}
+
+// Limits are a key's own; zero values stand for the server's.
+type Limits struct {
+	RateLimit     int      `json:"rateLimit,omitempty" minimum:"1" maximum:"1000000" doc:"Requests a minute; the server's limit if missing"`
+	MaxContainers int      `json:"maxContainers,omitempty" minimum:"1" maximum:"1000000" doc:"Live containers; the server's limit if missing"`
+	Buckets       []string `json:"buckets,omitempty" maxItems:"100" doc:"Patterns of buckets that it may use, with * and ?; any if missing"`
+}
+
+// MayUse says whether the key may use a bucket.
+func (l Limits) MayUse(bucket string) bool {
+	return len(l.Buckets) == 0 || slices.ContainsFunc(l.Buckets, func(pattern string) bool {
+		ok, err := path.Match(pattern, bucket)
+		return ok && err == nil
+	})
+}
+
+// Key is an API key that was made at run time. Its secret is not kept: only
+// the SHA-256 of it.
+type Key struct {
+	Name      string     `json:"name"`
+	Role      Role       `json:"role"`
+	Digest    string     `json:"digest"` // hexadecimal
+	CreatedAt time.Time  `json:"createdAt"`
+	CreatedBy string     `json:"createdBy"`
+	LastUsed  *time.Time `json:"lastUsed,omitempty"`
+	Limits
 }
 
 // MaySee says whether p may know of something that owner owns.

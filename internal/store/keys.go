@@ -25,6 +25,9 @@ package store
 //	activity              hash    container ID -> JSON of ide.Activity
 //	edges                 string  overlay addresses of the edges, by blanks
 //	rate:{berth}:<who>    string  where a caller stands in its rate limit (redis_rate's)
+//	keys                  hash    SHA-256 of an API key -> JSON of ide.Key
+//	keys:names            hash    name of an API key -> its SHA-256
+//	keys:used             hash    name of an API key -> when it was last used (ms)
 //	workers               hash    worker ID -> JSON of ide.Worker
 const prefix = "{berth}:"
 
@@ -46,6 +49,9 @@ const (
 	activityKey = prefix + "activity"
 	workersKey  = prefix + "workers"
 	edgesKey    = prefix + "edges"
+	keysKey     = prefix + "keys"
+	namesKey    = prefix + "keys:names"
+	usedKey     = prefix + "keys:used"
 )
 
 // indexKey is the zset of kind ("cs" or "js") that answers a filter.

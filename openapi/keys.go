@@ -1,0 +1,114 @@
+package openapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"path"
+	"slices"
+	"time"
+
+	"berth/internal/ide"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// KeyAnswer is an API key without its secret.
+type KeyAnswer struct {
+	Name      string     `json:"name" example:"course-1"`
+	Role      ide.Role   `json:"role" enum:"admin,client,viewer"`
+	Source    string     `json:"source" enum:"environment,api" doc:"environment: set by the operator, and removed there"`
+	CreatedAt *time.Time `json:"createdAt,omitempty"`
+	CreatedBy string     `json:"createdBy,omitempty"`
+	LastUsed  *time.Time `json:"lastUsed,omitempty"`
+	ide.Limits
+}
+
+// KeyList lists API keys by name.
+type KeyList struct {
+	Keys []KeyAnswer `json:"keys"`
+}
+
+// NewKeyRequest asks for an API key.
+type NewKeyRequest struct {
+	Name string   `json:"name" maxLength:"63" pattern:"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$" example:"course-1" doc:"Stable name: it owns what the key makes"`
+	Role ide.Role `json:"role" enum:"admin,client,viewer"`
+	ide.Limits
+}
+
+// NewKeyAnswer shows a key's secret, once.
+type NewKeyAnswer struct {
+	KeyAnswer
+	Key string `json:"key" doc:"The secret; it is not shown again"`
+}
+
+func answerKey(k ide.Key) KeyAnswer {
+	return KeyAnswer{Name: k.Name, Role: k.Role, Source: "api", CreatedAt: &k.CreatedAt, CreatedBy: k.CreatedBy, LastUsed: k.LastUsed, Limits: k.Limits}
+}
+
+// keyPrefix makes a key easy to find in the places where secrets should not be.
+const keyPrefix = "berth_"
+
+// admin lets only admins pass.
+func admin(ctx context.Context) error {
+	if ide.PrincipalOf(ctx).Role != ide.Admin {
+		return ide.Errorf(ide.Forbidden, "This needs an admin's key.")
+	}
+	return nil
+}
+
+func (s *server) apiKeys(api huma.API) {
+	huma.Register(api, read("list-keys", "/api/keys", "keys", "List API keys", http.StatusForbidden),
+		func(ctx context.Context, _ *struct{}) (*body[KeyList], error) {
+			if err := admin(ctx); err != nil {
+				return nil, err
+			}
+			made, err := s.deps.Store.Keys(ctx)
+			if err != nil {
+				return nil, err
+			}
+			out := KeyList{Keys: []KeyAnswer{}}
+			for _, k := range s.keys {
+				out.Keys = append(out.Keys, KeyAnswer{Name: k.principal.Name, Role: k.principal.Role, Source: "environment"})
+			}
+			for _, k := range made {
+				out.Keys = append(out.Keys, answerKey(k))
+			}
+			return &body[KeyList]{out}, nil
+		})
+	create := read("create-key", "/api/keys", "keys", "Make an API key", http.StatusForbidden, http.StatusConflict)
+	create.Method, create.DefaultStatus = http.MethodPost, http.StatusCreated
+	huma.Register(api, create, func(ctx context.Context, in *struct{ Body NewKeyRequest }) (*body[NewKeyAnswer], error) {
+		if err := admin(ctx); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(s.keys, func(k ringKey) bool { return k.principal.Name == in.Body.Name }) {
+			return nil, ide.Errorf(ide.Conflict, "There is an API key named %q.", in.Body.Name)
+		}
+		for _, pattern := range in.Body.Buckets {
+			if _, err := path.Match(pattern, ""); err != nil {
+				return nil, ide.Errorf(ide.ValidationFailed, "The request is not valid: %q is no pattern.", pattern)
+			}
+		}
+		raw := make([]byte, 30)
+		rand.Read(raw)
+		secret := keyPrefix + base64.RawURLEncoding.EncodeToString(raw)
+		k := ide.Key{Name: in.Body.Name, Role: in.Body.Role, Digest: digest(secret), CreatedAt: time.Now().UTC(),
+			CreatedBy: ide.PrincipalOf(ctx).Name, Limits: in.Body.Limits}
+		if err := s.deps.Store.AddKey(ctx, k); err != nil {
+			return nil, err
+		}
+		return &body[NewKeyAnswer]{NewKeyAnswer{answerKey(k), secret}}, nil
+	})
+	remove := read("delete-key", "/api/keys/{id}", "keys", "Revoke an API key; every process refuses it from then on", http.StatusForbidden, http.StatusNotFound)
+	remove.Method, remove.DefaultStatus = http.MethodDelete, http.StatusNoContent
+	huma.Register(api, remove, func(ctx context.Context, in *struct {
+		ID string `path:"id" maxLength:"63" doc:"Name of the key"`
+	}) (*struct{}, error) {
+		if err := admin(ctx); err != nil {
+			return nil, err
+		}
+		return nil, s.deps.Store.RemoveKey(ctx, in.ID)
+	})
+}
