@@ -13,17 +13,19 @@ import (
 // arrows says which of our packages each may import (docs/architecture.md);
 // main may import all of them.
 var arrows = map[string][]string{
-	"openapi":          {"functions", "queue", "internal/store", "internal/gateway", "dashboard", "internal/ide"},
-	"worker":           {"functions", "queue", "internal/store", "internal/swarm", "internal/ide"},
-	"functions":        {"queue", "internal/store", "internal/swarm", "internal/s3", "internal/seal", "internal/ide"},
-	"dashboard":        {"internal/ide"},
-	"queue":            {"internal/ide"},
-	"internal/gateway": {"internal/store", "internal/ide"},
-	"internal/store":   {"internal/ide"},
-	"internal/swarm":   {"internal/ide"},
-	"internal/seal":    {},
-	"internal/ide":     {},
-	"deploy/ide/agent": {"internal/ide"},
+	"openapi":            {"functions", "queue", "internal/store", "internal/gateway", "dashboard", "internal/ide"},
+	"worker":             {"functions", "queue", "internal/store", "internal/swarm", "internal/ide"},
+	"functions":          {"queue", "internal/store", "internal/swarm", "internal/s3", "internal/seal", "internal/ide"},
+	"dashboard":          {"internal/ide"},
+	"queue":              {"internal/ide"},
+	"internal/workspace": {"internal/ide"},
+	"internal/cli":       {"openapi", "functions", "internal/ide"},
+	"internal/gateway":   {"internal/store", "internal/ide"},
+	"internal/store":     {"internal/ide"},
+	"internal/swarm":     {"internal/ide"},
+	"internal/seal":      {},
+	"internal/ide":       {},
+	"deploy/ide/agent":   {"internal/ide"},
 }
 
 // testHelpers may be imported by tests only, and import what they test.

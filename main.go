@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"berth/functions"
+	"berth/internal/cli"
 	"berth/internal/gateway"
 	"berth/internal/store"
 	"berth/internal/swarm"
@@ -25,6 +26,7 @@ import (
 	"berth/worker"
 
 	"github.com/alecthomas/kong"
+	"github.com/caarlos0/env/v11"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -40,13 +42,19 @@ type commands struct {
 	Openapi openapiCommand `cmd:"" help:"Print the OpenAPI document."`
 	Health  healthCommand  `cmd:"" help:"Ask a process on this machine whether it can serve; for health checks."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	cli.Commands
+	cli.Globals
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
-	if err != nil {
+	switch {
+	case errors.Is(err, cli.ErrJobFailed):
+		os.Exit(2)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "berth:", err)
 		os.Exit(1)
 	}
@@ -63,16 +71,21 @@ type streams struct {
 // run is the whole program, for main and for tests.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	var cmds commands
+	helped := false
 	parser, err := kong.New(&cmds, kong.Name("berth"), kong.Description("Browser IDEs on Docker Swarm."),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) {}))
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }))
 	if err != nil {
 		return err
 	}
 	parsed, err := parser.Parse(args)
+	if helped {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	return parsed.Run(streams{ctx, environ, stdout, stderr})
+	cmds.Bind(ctx, env.ToMap(environ), stdout, stderr)
+	return parsed.Run(streams{ctx, environ, stdout, stderr}, &cmds.Globals)
 }
 
 type (
@@ -174,7 +187,7 @@ func serve(s streams, r roles) error {
 	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: level}))
+	log := slog.New(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: level, ReplaceAttr: seconds}))
 	rds, err := openRedis(s.ctx, cfg, r, log)
 	if err != nil {
 		return err
@@ -199,6 +212,14 @@ func serve(s streams, r roles) error {
 	err = errors.Join(err, group.Wait())
 	log.Info("bye")
 	return errors.Join(err, rds.Close())
+}
+
+// seconds writes durations as the API does, in seconds.
+func seconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.Float64(a.Key, a.Value.Duration().Seconds())
+	}
+	return a
 }
 
 // openRedis connects to REDIS_URL, or brings a Redis where one process is all
