@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"berth/internal/ide"
-
 	"github.com/danielgtaylor/huma/v2"
 )
 
@@ -103,7 +101,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if err := s.deps.Store.Ping(ctx); err != nil {
-		s.write(w, r, ide.Transient(ide.QueueUnavailable, err, "Redis does not answer."))
+		s.write(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

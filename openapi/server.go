@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,10 +91,8 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 		delete(op.Responses, "422") // validation is 400 here; a reused Idempotency-Key alone is 422
 		if op.Method != http.MethodGet {
 			op.MaxBodyBytes = maxBody
-			for _, e := range op.Errors {
-				if e == http.StatusUnprocessableEntity {
-					op.Responses["422"] = op.Responses["400"]
-				}
+			if slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.Name == "Idempotency-Key" }) {
+				op.Responses["422"] = op.Responses["400"]
 			}
 		}
 	})

@@ -1,0 +1,467 @@
+package openapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/functions"
+	"berth/internal/ide"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func ids(list ContainerList) []string {
+	out := []string{}
+	for _, c := range list.Containers {
+		out = append(out, c.ID)
+	}
+	return out
+}
+
+func TestListContainers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var made []string // newest first
+	for i, p := range []ide.Principal{alice, alice, bob, alice} {
+		id := b.create(p, fmt.Sprintf("bucket-%d", i)).Container.ID
+		made = slices.Insert(made, 0, id)
+		b.update(id, func(c *ide.Container) { c.CreatedAt = time.Unix(1_800_000_000+int64(i), 0) })
+		b.rdb.ZAdd(t.Context(), "{berth}:cs", zAt(id, i))
+		b.rdb.ZAdd(t.Context(), "{berth}:cs:o:"+p.Name, zAt(id, i))
+	}
+	b.update(made[3], func(c *ide.Container) { c.Status = ide.Running })
+	for name, tc := range map[string]struct {
+		key, query           string
+		want                 []string
+		total, limit, offset int
+	}{
+		"an admin sees all":          {rootKey, "", made, 4, 50, 0},
+		"a viewer sees all":          {viewKey, "", made, 4, 50, 0},
+		"a client sees its own":      {aliceKey, "", []string{made[0], made[2], made[3]}, 3, 50, 0},
+		"a client asks for another":  {aliceKey, "?owner=bob", []string{made[0], made[2], made[3]}, 3, 50, 0},
+		"an admin asks for one":      {rootKey, "?owner=bob", []string{made[1]}, 1, 50, 0},
+		"by status":                  {rootKey, "?status=running", []string{made[3]}, 1, 50, 0},
+		"by owner and status":        {rootKey, "?owner=bob&status=running", []string{}, 0, 50, 0},
+		"a page, total of all":       {rootKey, "?limit=2", made[:2], 4, 2, 0},
+		"the next page":              {rootKey, "?limit=2&offset=2", made[2:], 4, 2, 2},
+		"the last, not full":         {rootKey, "?limit=3&offset=3", made[3:], 4, 3, 3},
+		"beyond the end":             {rootKey, "?offset=9", []string{}, 4, 50, 9},
+		"the largest page":           {rootKey, "?limit=200", made, 4, 200, 0},
+		"an owner that has nothing":  {rootKey, "?owner=carol", []string{}, 0, 50, 0},
+		"empty parameters match all": {rootKey, "?owner=", made, 4, 50, 0},
+	} {
+		var got ContainerList
+		b.get(tc.key, "/api/containers"+tc.query, &got)
+		if diff := cmp.Diff(tc.want, ids(got)); diff != "" || got.Page != (Page{tc.total, tc.limit, tc.offset}) {
+			t.Errorf("%s: page %+v (-want +got):\n%s", name, got.Page, diff)
+		}
+	}
+	if w := b.call(bobKey, "GET", "/api/containers?status=failed", ""); !strings.Contains(w.Body.String(), `"containers":[]`) {
+		t.Errorf("an empty list is %s, want []", w.Body)
+	}
+}
+
+func TestListJobs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	first := b.create(alice, "bucket-1").Job.ID
+	b.end(first, ide.JobFailed, ide.Errorf(ide.ContainerStartFailed, "No such image."))
+	second := b.create(bob, "bucket-2").Job.ID
+	for name, tc := range map[string]struct {
+		key, query string
+		want       []string
+	}{
+		"an admin sees all":     {rootKey, "", []string{second, first}},
+		"a client sees its own": {aliceKey, "", []string{first}},
+		"by status":             {viewKey, "?status=failed", []string{first}},
+		"none":                  {bobKey, "?status=failed", []string{}},
+		"a page":                {rootKey, "?limit=1&offset=1", []string{first}},
+	} {
+		var got JobList
+		b.get(tc.key, "/api/jobs"+tc.query, &got)
+		have := []string{}
+		for _, j := range got.Jobs {
+			have = append(have, j.ID)
+		}
+		slices.Sort(have)
+		slices.Sort(tc.want)
+		if diff := cmp.Diff(tc.want, have); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if want := map[bool]int{true: 2, false: len(tc.want)}[tc.key == rootKey]; got.Total != want {
+			t.Errorf("%s: got total %d, want %d", name, got.Total, want)
+		}
+	}
+}
+
+func TestGetContainer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	id := b.create(alice, "bucket-1").Container.ID
+	var got ContainerAnswer
+	b.get(aliceKey, "/api/containers/"+id, &got)
+	want := ContainerAnswer{
+		ID: id, ServiceName: "berth-" + id, Status: ide.Starting, S3Bucket: "bucket-1", S3Region: "us-east-1", Image: "berth/ide:slim", Node: "n1", Owner: "alice",
+		URLs:           ide.URLs{VNC: "http://" + id + "-vnc.ide.test", Code: "http://" + id + "-code.ide.test", WebServer: "http://" + id + "-web.ide.test"},
+		ResourceLimits: ResourceLimits{CPULimit: "1.5", MemoryLimit: "2GiB"}, Job: "container-create:" + id + ":1",
+		CreatedAt: got.CreatedAt, Health: &ide.Health{Status: "starting"},
+	}
+	if got.Health != nil {
+		want.Health.LastCheck = got.Health.LastCheck
+	}
+	if diff := cmp.Diff(want, got); diff != "" || time.Since(got.CreatedAt).Abs() > time.Minute {
+		t.Errorf("created %v (-want +got):\n%s", got.CreatedAt, diff)
+	}
+
+	started, seen := time.Now().Add(-90*time.Second).UTC(), time.Now().Add(-7*time.Second).UTC().Truncate(time.Millisecond)
+	b.update(id, func(c *ide.Container) { c.Status, c.StartedAt = ide.Running, &started })
+	if err := b.st.ReportActivity(t.Context(), []ide.Activity{{ID: id, Requests: 1, LastActivity: seen}}); err != nil {
+		t.Fatal(err)
+	}
+	got = ContainerAnswer{}
+	b.get(viewKey, "/api/containers/"+id, &got)
+	if got.Uptime < 90 || got.Uptime > 150 || got.LastActivity == nil || !got.LastActivity.Equal(seen) || got.Health != nil {
+		t.Errorf("running: got uptime %d, last activity %v, health %v", got.Uptime, got.LastActivity, got.Health)
+	}
+	b.update(id, func(c *ide.Container) {
+		c.Status, c.ShutdownReason, c.Error = ide.Failed, ide.ByError, &ide.Error{Code: ide.ContainerStartFailed, Message: "No."}
+	})
+	got = ContainerAnswer{}
+	b.get(rootKey, "/api/containers/"+id, &got)
+	if got.Uptime != 0 || got.ShutdownReason != ide.ByError || got.Error == nil || got.Error.Code != ide.ContainerStartFailed {
+		t.Errorf("failed: got %+v", got)
+	}
+	text := b.call(rootKey, "GET", "/api/containers/"+id, "").Body.String()
+	for _, hidden := range []string{"sealed", "probe", "address", "v1."} {
+		if strings.Contains(text, `"`+hidden) {
+			t.Errorf("%s shows in %s", hidden, text)
+		}
+	}
+}
+
+func TestContainerEvents(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	out := b.create(alice, "bucket-1")
+	id := out.Container.ID
+	if _, err := b.st.Move(t.Context(), id, 1, ide.Failed, "container-create", "No such image.", nil); err != nil {
+		t.Fatal(err)
+	}
+	b.create(alice, "bucket-2")
+	var got EventList
+	b.get(aliceKey, "/api/containers/"+id+"/events", &got)
+	var rows [][]string
+	for _, e := range got.Events {
+		rows = append(rows, []string{e.Type, e.By, e.Job, e.Message})
+	}
+	want := [][]string{{"container.starting", "alice", out.Job.ID, "A start was asked for."}, {"container.failed", "container-create", out.Job.ID, "No such image."}}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("oldest first (-want +got):\n%s", diff)
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	id := b.create(alice, "bucket-1").Container.ID
+	for _, key := range []string{aliceKey, rootKey} {
+		var got credentialsAnswer
+		w := b.call(key, "GET", "/api/containers/"+id+"/credentials", "")
+		b.read(w, http.StatusOK, &got)
+		if got.VNCPassword != "hunter22" || len(got.CodePassword) != 16 || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("got %+v, %v", got, w.Header())
+		}
+	}
+	b.update(id, func(c *ide.Container) { c.Sealed = "v1.broken" })
+	b.refused(b.call(aliceKey, "GET", "/api/containers/"+id+"/credentials", ""), 500, ide.Internal, "/api/containers/"+id+"/credentials")
+}
+
+func TestGetJob(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	out := b.create(alice, "bucket-1")
+	var got functions.JobAnswer
+	b.get(aliceKey, "/api/jobs/"+out.Job.ID, &got)
+	if got.Status != ide.JobQueued || got.Links.Container != "/api/containers/"+out.Container.ID || got.Steps == nil {
+		t.Errorf("got %+v", got)
+	}
+	// a job on alice's container that somebody else asked for is hers to see
+	stop, err := functions.StopContainer.Enqueue(t.Context(), b.deps, ide.Principal{Name: "root", Role: ide.Admin}, &functions.StopContainerArgs{ID: out.Container.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.get(aliceKey, "/api/jobs/"+stop.Job.ID, &got)
+	b.refused(b.call(bobKey, "GET", "/api/jobs/"+stop.Job.ID, ""), 404, ide.JobNotFound, "/api/jobs/"+stop.Job.ID)
+}
+
+func TestWaitForAJob(t *testing.T) {
+	t.Parallel()
+	for name, headers := range map[string][]string{"?wait=30": nil, "": {"Prefer", "respond-async, wait=30"}} {
+		t.Run("ends/"+name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			job := b.create(alice, "bucket-1").Job.ID
+			done := make(chan *httptest.ResponseRecorder, 1)
+			go func() { done <- b.call(aliceKey, "GET", "/api/jobs/"+job+name, "", headers...) }()
+			b.end(job, ide.JobSucceeded, nil)
+			select {
+			case w := <-done:
+				var got functions.JobAnswer
+				b.read(w, http.StatusOK, &got)
+				if got.Status != ide.JobSucceeded {
+					t.Errorf("got %s, want succeeded", got.Status)
+				}
+			case <-time.After(15 * time.Second):
+				t.Fatal("the answer does not come when the job ends")
+			}
+		})
+	}
+	t.Run("time is up", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t)
+		job := b.create(alice, "bucket-1").Job.ID
+		begun := time.Now()
+		var got functions.JobAnswer
+		b.get(aliceKey, "/api/jobs/"+job+"?wait=1", &got)
+		if took := time.Since(begun); got.Status != ide.JobQueued || took < time.Second {
+			t.Errorf("got %s after %v, want it as it stands after a second", got.Status, took)
+		}
+	})
+	t.Run("ended before", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t)
+		job := b.create(alice, "bucket-1").Job.ID
+		b.end(job, ide.JobSucceeded, nil)
+		begun := time.Now()
+		var got functions.JobAnswer
+		b.get(aliceKey, "/api/jobs/"+job+"?wait=60", &got)
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestHowLongToWait(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		wait   int
+		prefer string
+		want   int
+	}{{0, "", 0}, {5, "", 5}, {0, "wait=7", 7}, {5, "wait=7", 5}, {0, "respond-async, wait=7", 7}, {0, "wait=600", 60}, {0, "wait=-1", 0}, {0, "wait=soon", 0}, {0, "return=minimal", 0}} {
+		if got := (jobInput{Wait: tc.wait, Prefer: tc.prefer}).wait(); got != tc.want {
+			t.Errorf("wait=%d, Prefer: %q: got %d, want %d", tc.wait, tc.prefer, got, tc.want)
+		}
+	}
+}
+
+func TestCancelJob(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	job := b.create(alice, "bucket-1").Job.ID
+	var got functions.JobAnswer
+	b.read(b.call(aliceKey, "DELETE", "/api/jobs/"+job, ""), http.StatusAccepted, &got)
+	h, err := b.st.Take(t.Context(), job)
+	if err != nil || !h.Flags.Cancel || got.ID != job {
+		t.Errorf("got %+v, %v, want the job to be canceled", got, err)
+	}
+	if _, err := h.End(t.Context(), ide.JobCanceled); err != nil {
+		t.Fatal(err)
+	}
+	b.refused(b.call(aliceKey, "DELETE", "/api/jobs/"+job, ""), 409, ide.Conflict, "/api/jobs/"+job)
+}
+
+func TestStartAndAskAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ask := func(key, bucket string) *httptest.ResponseRecorder {
+		return b.call(key, "POST", "/api/containers/start", `{"s3Bucket":"`+bucket+`"}`, "Idempotency-Key", "k")
+	}
+	first, again, other := ask(aliceKey, "bucket-1"), ask(aliceKey, "bucket-1"), ask(bobKey, "bucket-1")
+	var a, c functions.StartAnswer
+	b.read(first, http.StatusAccepted, &a)
+	b.read(other, http.StatusAccepted, &c)
+	if again.Code != http.StatusAccepted || again.Body.String() != first.Body.String() || first.Header().Get("Location") != "/api/jobs/"+a.Job.ID {
+		t.Errorf("got %d %s, %v, want the first answer again: %s", again.Code, again.Body, again.Header(), first.Body)
+	}
+	if c.ID == a.ID {
+		t.Error("one key's Idempotency-Key gave another key its container")
+	}
+	b.refused(ask(aliceKey, "bucket-2"), 422, ide.IdempotencyKeyReused, "/api/containers/start")
+
+	b.deps.MaxPerKey = 1
+	b.refused(b.call(aliceKey, "POST", "/api/containers/start", `{"s3Bucket":"bucket-3"}`), 429, ide.ContainerLimitExceeded, "/api/containers/start")
+	b.deps.MaxPerKey = 0
+	if err := b.st.PublishNodes(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	w := b.call(aliceKey, "POST", "/api/containers/start", `{"s3Bucket":"bucket-3"}`)
+	b.refused(w, 503, ide.ResourceLimitExceeded, "/api/containers/start")
+	if w.Header().Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	node := ide.Node{ID: "n1", State: "ready", Availability: "active", Filtered: true, At: time.Now()}
+	unfiltered := node
+	unfiltered.Filtered = false
+	worker := ide.Worker{ID: "w1", Manager: true, Engine: true, At: time.Now()}
+	helper := ide.Worker{ID: "w2", Engine: true, At: time.Now()}
+	late := worker
+	late.At = time.Now().Add(-16 * time.Second)
+	for _, tc := range []struct {
+		name           string
+		workers        []ide.Worker
+		nodes          []ide.Node
+		workersOK      bool
+		swarmOK        bool
+		workersMessage string
+		swarmMessage   string
+	}{
+		{"no worker", nil, []ide.Node{node}, false, false, "No worker has reported", "No worker tells"},
+		{"a worker that was silent", []ide.Worker{late}, []ide.Node{node}, false, false, "No worker has reported", ""},
+		{"no manager", []ide.Worker{helper}, []ide.Node{node}, true, false, "", "No manager's engine"},
+		{"a manager whose engine is away", []ide.Worker{{ID: "w1", Manager: true, At: time.Now()}}, []ide.Node{node}, true, false, "", "No manager's engine"},
+		{"no node", []ide.Worker{worker}, nil, true, false, "", "No node can take"},
+		{"no node is filtered", []ide.Worker{worker}, []ide.Node{unfiltered}, true, false, "", "No node can take"},
+		{"all is well", []ide.Worker{worker, helper}, []ide.Node{unfiltered, node}, true, true, "", ""},
+	} {
+		if err := b.rdb.Del(t.Context(), "{berth}:workers").Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range tc.workers {
+			if err := b.st.Report(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.st.PublishNodes(t.Context(), tc.nodes); err != nil {
+			t.Fatal(err)
+		}
+		status, word := http.StatusServiceUnavailable, "degraded"
+		if tc.workersOK && tc.swarmOK {
+			status, word = http.StatusOK, "ok"
+		}
+		var h SystemHealth
+		b.read(b.call("", "GET", "/api/health", ""), status, &h)
+		w, s := h.Checks["workers"], h.Checks["swarm"]
+		if h.Status != word || !h.Checks["redis"].OK || w.OK != tc.workersOK || s.OK != tc.swarmOK ||
+			!strings.HasPrefix(w.Message, tc.workersMessage) || !strings.HasPrefix(s.Message, tc.swarmMessage) {
+			t.Errorf("%s: got %+v", tc.name, h)
+		}
+		if h.Version != "v9" || h.Durability != "aof" || h.Isolation != "on" || len(h.Checks) != 3 {
+			t.Errorf("%s: got %+v", tc.name, h)
+		}
+	}
+	b.api = New(b.deps, Config{})
+	var h SystemHealth
+	b.read(b.call("", "GET", "/api/health", ""), http.StatusOK, &h)
+	if h.Isolation != "off" {
+		t.Errorf("got isolation %q, want it told that it is off", h.Isolation)
+	}
+	if w := b.call("", "GET", "/readyz", ""); w.Code != http.StatusNoContent {
+		t.Errorf("readyz: got %d", w.Code)
+	}
+}
+
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const hostile = `"><script>alert(1)</script>`
+	out := b.create(alice, "bucket-1")
+	b.update(out.Container.ID, func(c *ide.Container) {
+		c.S3.Name, c.Labels, c.Status = hostile, map[string]string{hostile: hostile}, ide.Failed
+		c.Error = &ide.Error{Code: ide.ContainerStartFailed, Message: hostile}
+	})
+	b.end(out.Job.ID, ide.JobFailed, ide.Errorf(ide.ContainerStartFailed, hostile))
+	bobs := b.create(bob, "bobs-bucket").Container.ID
+	b.update(bobs, func(c *ide.Container) { c.Status, c.URLs.Code = ide.Running, "javascript:alert(1)" })
+	page := func(key string) string {
+		w := b.call("", "GET", "/dashboard", "", "Authorization", basic(key))
+		if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("got %d, %v", w.Code, w.Header())
+		}
+		return w.Body.String()
+	}
+	all := page(rootKey)
+	if strings.Contains(all, "<script") || strings.Contains(all, `href="javascript`) {
+		t.Errorf("markup of a user's stands in the page:\n%s", all)
+	}
+	for _, want := range []string{"&lt;script&gt;", out.Container.ID, bobs, "degraded", "v9", "aof", "container-create", "No worker has reported"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if mine := page(aliceKey); !strings.Contains(mine, out.Container.ID) || strings.Contains(mine, bobs) || strings.Contains(mine, "bobs-bucket") {
+		t.Error("a client's page shows another's containers, or not its own")
+	}
+}
+
+func TestDocumentIsComplete(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var doc struct {
+		OpenAPI string
+		Info    struct{ Version string }
+		Paths   map[string]map[string]struct {
+			OperationID string
+			Security    []map[string][]string
+			Parameters  []struct{ Name string }
+			Responses   map[string]json.RawMessage
+		}
+	}
+	w := b.call("", "GET", "/openapi.json", "")
+	b.read(w, http.StatusOK, &doc)
+	if !strings.HasPrefix(doc.OpenAPI, "3.1") || doc.Info.Version != "v9" || w.Header().Get("Content-Type") != "application/openapi+json" {
+		t.Errorf("got OpenAPI %s of %s as %s", doc.OpenAPI, doc.Info.Version, w.Header().Get("Content-Type"))
+	}
+	have := map[string]bool{}
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			name := strings.ToUpper(method) + " " + path
+			have[name] = true
+			idempotent := false
+			for _, p := range op.Parameters {
+				idempotent = idempotent || p.Name == "Idempotency-Key"
+			}
+			if _, reused := op.Responses["422"]; reused != idempotent {
+				t.Errorf("%s: 422 is %t, Idempotency-Key %t", name, reused, idempotent)
+			}
+			if public := name == "GET /api/health"; public != (len(op.Security) == 0) {
+				t.Errorf("%s: security is %v", name, op.Security)
+			}
+			for _, status := range []string{"400", "401", "500"} {
+				if _, ok := op.Responses[status]; !ok && name != "GET /api/health" {
+					t.Errorf("%s does not name %s", name, status)
+				}
+			}
+			if strings.Contains(path, "{") && op.Responses["404"] == nil {
+				t.Errorf("%s does not name 404", name)
+			}
+		}
+	}
+	want := []string{"GET /api/containers", "GET /api/containers/{id}", "GET /api/containers/{id}/events", "GET /api/containers/{id}/credentials",
+		"GET /api/jobs", "GET /api/jobs/{id}", "DELETE /api/jobs/{id}", "GET /api/health"}
+	for _, f := range functions.All() {
+		if f.Route != "" {
+			want = append(want, f.Route)
+		}
+	}
+	for _, name := range want {
+		if !have[name] {
+			t.Errorf("the document lacks %s", name)
+		}
+	}
+	yaml := b.call("", "GET", "/openapi.yaml", "")
+	printed, err := Document("v9").YAML()
+	if err != nil || yaml.Body.String() != string(printed) || yaml.Header().Get("Content-Type") != "application/openapi+yaml" {
+		t.Errorf("what is printed is not what is served: %v", err)
+	}
+}
