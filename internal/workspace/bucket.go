@@ -1,0 +1,245 @@
+package workspace
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
+
+	"berth/internal/ide"
+)
+
+// Config says where a workspace is kept, and how.
+type Config struct {
+	Endpoint    string // URL of the store; empty is AWS
+	Region      string // empty is us-east-1
+	Bucket      string
+	Prefix      string // "a/b" and "a/b/" are the same place
+	Credentials Credentials
+	PathStyle   bool   // https://host/bucket/key, not https://bucket.host/key
+	CA          []byte // PEM certificates trusted beside the system's
+
+	Encryption string // "", SSES3 or SSEKMS
+	KMSKey     string // with SSEKMS; empty is the store's default key
+
+	// SingleWriter is the operator's word that no two containers ever write
+	// below the same prefix, for stores without conditional writes.
+	SingleWriter bool
+	NoMirror     bool // keep no plain files for other programs
+
+	KeepGenerations int           // at least so many are kept; 0 is 10
+	KeepFor         time.Duration // and all that are younger; 0 is 7 days
+	Grace           time.Duration // no object younger than this is collected; 0 is 24 h
+
+	// A file that is not in the last generation and would pass one of these is
+	// left out and reported. 0 is 500,000 files, 100 GiB, 40 GiB.
+	MaxFiles     int
+	MaxBytes     int64
+	MaxFileBytes int64
+}
+
+// The server-side encryptions.
+const (
+	SSES3  = "AES256"
+	SSEKMS = "aws:kms"
+)
+
+// Credentials of the store. Token is set for short-lived ones.
+type Credentials struct{ AccessKey, SecretKey, Token string }
+
+// Bucket is the place of one workspace in an S3 store.
+type Bucket struct {
+	cfg    Config
+	prefix string // "" or ends in /
+	s3     *minio.Core
+	creds  *rotating
+	sse    encrypt.ServerSide
+
+	mu      sync.Mutex
+	checked bool // Check has succeeded
+}
+
+// New returns a Bucket. It does not talk to the store: Check does.
+func New(cfg Config) (*Bucket, error) {
+	if cfg.KeepGenerations == 0 {
+		cfg.KeepGenerations = 10
+	}
+	if cfg.KeepFor == 0 {
+		cfg.KeepFor = 7 * 24 * time.Hour
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = 24 * time.Hour
+	}
+	if cfg.MaxFiles == 0 {
+		cfg.MaxFiles = 500_000
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 100 << 30
+	}
+	if cfg.MaxFileBytes == 0 || cfg.MaxFileBytes > maxParts*partSize {
+		cfg.MaxFileBytes = 40 << 30
+	}
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	if cfg.Endpoint == "" {
+		cfg.Endpoint = "https://s3.amazonaws.com"
+	}
+	u, err := url.Parse(cfg.Endpoint)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
+		return nil, ide.Errorf(ide.ValidationFailed, "The S3 endpoint is not a URL of the form https://host:port.")
+	}
+	b := &Bucket{cfg: cfg, prefix: strings.Trim(cfg.Prefix, "/"), creds: &rotating{value: cfg.Credentials}}
+	if b.prefix != "" {
+		b.prefix += "/"
+	}
+	switch cfg.Encryption {
+	case "":
+	case SSES3:
+		b.sse = encrypt.NewSSE()
+	case SSEKMS:
+		if b.sse, err = encrypt.NewSSEKMS(cfg.KMSKey, nil); err != nil {
+			return nil, ide.Errorf(ide.ValidationFailed, "The KMS key is not valid.")
+		}
+	default:
+		return nil, ide.Errorf(ide.ValidationFailed, "Server-side encryption is %s, %s or none.", SSES3, SSEKMS)
+	}
+	tr, err := transport(cfg.CA)
+	if err != nil {
+		return nil, err
+	}
+	lookup := minio.BucketLookupAuto
+	if cfg.PathStyle {
+		lookup = minio.BucketLookupPath
+	}
+	b.s3, err = minio.NewCore(u.Host, &minio.Options{
+		Creds: credentials.New(b.creds), Secure: u.Scheme == "https", Transport: tr,
+		Region: cfg.Region, BucketLookup: lookup, MaxRetries: 5,
+	})
+	if err != nil {
+		return nil, &ide.Error{Code: ide.ValidationFailed, Message: "The S3 endpoint is not valid.", Err: err, Permanent: true}
+	}
+	return b, nil
+}
+
+// SetCredentials replaces the credentials, for requests from now on.
+func (b *Bucket) SetCredentials(c Credentials) { b.creds.set(c) }
+
+// rotating is a credentials.Provider whose value may be replaced at any time.
+type rotating struct {
+	mu    sync.Mutex
+	value Credentials
+	fresh bool // the client has asked for this value
+}
+
+func (r *rotating) set(c Credentials) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.value, r.fresh = c, false
+}
+
+func (r *rotating) IsExpired() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.fresh
+}
+
+func (r *rotating) Retrieve() (credentials.Value, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fresh = true
+	return credentials.Value{
+		AccessKeyID: r.value.AccessKey, SecretAccessKey: r.value.SecretKey, SessionToken: r.value.Token,
+		SignerType: credentials.SignatureV4,
+	}, nil
+}
+
+func (r *rotating) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
+	return r.Retrieve()
+}
+
+// stall is how long a connection may be silent in the middle of a request.
+const stall = 2 * time.Minute
+
+func transport(ca []byte) (*http.Transport, error) {
+	dialer := &net.Dialer{Timeout: 15 * time.Second}
+	tr := &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return stallConn{c}, nil
+		},
+		MaxIdleConnsPerHost: 2 * workers, IdleConnTimeout: time.Minute,
+		TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: stall,
+		DisableCompression: true, // bodies are what was stored
+	}
+	if len(ca) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(ca) {
+			return nil, ide.Errorf(ide.ValidationFailed, "The S3 CA file has no certificate in it.")
+		}
+		tr.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return tr, nil
+}
+
+// stallConn ends a read or write that makes no progress: a store that accepts
+// a request and then says nothing must not hold a save for ever.
+type stallConn struct{ net.Conn }
+
+func (c stallConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(stall)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+func (c stallConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(stall)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// Where things stand below the prefix.
+const (
+	reserved     = ".berth"
+	objectsDir   = reserved + "/objects/"
+	manifestsDir = reserved + "/manifests/"
+	journalDir   = reserved + "/journal/"
+	collectDir   = reserved + "/collect/"
+	checkDir     = reserved + "/check/"
+	sweptKey     = reserved + "/swept"
+)
+
+func (b *Bucket) objectKey(s Sum) string { return b.prefix + objectsDir + s.String() }
+
+// key is an object of Berth's own below the prefix.
+func (b *Bucket) key(name string) string { return b.prefix + name }
+
+// place names bucket and prefix, to tell whether a local directory was
+// restored from here.
+func (b *Bucket) place() string { return b.cfg.Endpoint + "/" + b.cfg.Bucket + "/" + b.prefix }
+
+func (b *Bucket) putOptions() minio.PutObjectOptions {
+	return minio.PutObjectOptions{ServerSideEncryption: b.sse, ContentType: "application/octet-stream"}
+}
+
+// newAuthor returns the name under which one process writes.
+func newAuthor() string { return rand.Text() }

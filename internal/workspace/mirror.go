@@ -1,0 +1,353 @@
+package workspace
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/minio/minio-go/v7"
+
+	"berth/internal/ide"
+)
+
+// plainFile is what is known of a plain file, an object at the path itself.
+type plainFile struct {
+	etags []string // that it may have by our own doing; none: there is none
+	sum   Sum      // its content, if synced
+	// synced: it has the one ETag and this content.
+	synced bool
+	// foreign: while we had sum, it was found that another program has written
+	// this key, or that S3 refuses it: to be left until we have another content.
+	foreign bool
+}
+
+// Mirrored says what was done to the plain files.
+type Mirrored struct {
+	Copied, Removed int
+	// Conflicts are plain files that another program has written since they were
+	// copied: they are left, and win at the next restore.
+	Conflicts []string
+	// Unmirrored are files whose names no plain file can have.
+	Unmirrored      []Note
+	UnmirroredCount int
+}
+
+// maxKey is the longest key in S3, in bytes.
+const maxKey = 1024
+
+// unmirrored says why a path can have no plain file, "" if it can.
+func (b *Bucket) unmirrored(p string) string {
+	switch {
+	case !utf8.ValidString(p):
+		return "its name is not UTF-8"
+	case len(b.prefix)+len(p) > maxKey:
+		return fmt.Sprintf("its key would have more than %d bytes", maxKey)
+	case strings.ContainsFunc(p, func(r rune) bool { return r < ' ' && r != '\t' && r != '\n' || r == 0xFFFE || r == 0xFFFF }):
+		return "its name has a character that a listing, which is XML, cannot have"
+	}
+	return ""
+}
+
+// markPlain writes into the entries of a generation what is known of their
+// plain files, and returns what is known of those that have to go. It is part of
+// the commit: whoever restores this generation can tell our doing from others'.
+func (w *Workspace) markPlain(entries []Entry) map[string][]string {
+	gone := map[string][]string{}
+	for p, f := range w.plain {
+		if len(f.etags) > 0 {
+			gone[p] = f.etags
+		}
+	}
+	for i := range entries {
+		e := &entries[i]
+		e.Plain, e.Stale = "", nil
+		if e.Kind != File {
+			continue
+		}
+		f, ok := w.plain[e.Path]
+		if !ok {
+			continue
+		}
+		delete(gone, e.Path)
+		if f.synced && f.sum == e.Sum {
+			e.Plain = f.etags[0]
+		} else {
+			e.Stale = f.etags
+		}
+	}
+	return gone
+}
+
+// journal says what the author of a generation does to the plain files.
+type journal struct {
+	Generation int64                  `json:"generation"`
+	Author     string                 `json:"author"`
+	Plain      map[string]journalLine `json:"plain"`
+}
+
+type journalLine struct {
+	Old []string `json:"old,omitempty"` // ETags before
+	New string   `json:"new,omitempty"` // ETag after; empty: deleted
+	Sum *Sum     `json:"sha256,omitempty"`
+}
+
+func (b *Bucket) journalKey(n int64) string {
+	return b.key(journalDir + strconv.FormatInt(n, 10) + ".json")
+}
+
+// maxJournal bounds what is read of a journal.
+const maxJournal = 256 << 20
+
+// task is one plain file to copy or to remove.
+type task struct {
+	path   string
+	entry  *Entry // nil: remove
+	etags  []string
+	before string // its ETag in the bucket now; empty: there is none
+}
+
+// mirror brings the plain files to what the base has.
+func (w *Workspace) mirror(ctx context.Context) (m Mirrored, err error) {
+	if w.b.cfg.NoMirror {
+		return m, nil
+	}
+	var removes, copies []*task
+	for p, f := range w.plain {
+		if k, ok := w.base[p]; (!ok || k.Kind != File) && !(f.foreign && f.sum == Sum{}) {
+			removes = append(removes, &task{path: p, etags: f.etags})
+		}
+	}
+	var unable notes
+	for p, k := range w.base {
+		if k.Kind != File {
+			continue
+		}
+		if why := w.b.unmirrored(p); why != "" {
+			unable.add(p, why)
+			continue
+		}
+		if f := w.plain[p]; f.sum != k.Sum || !f.synced && !f.foreign {
+			copies = append(copies, &task{path: p, entry: &k.Entry, etags: f.etags})
+		}
+	}
+	m.Unmirrored, m.UnmirroredCount = unable.list, unable.count
+	if len(removes)+len(copies) == 0 {
+		return m, nil
+	}
+	j := journal{Generation: w.header.Generation, Author: w.author, Plain: map[string]journalLine{}}
+	for _, t := range removes {
+		j.Plain[t.path] = journalLine{Old: t.etags}
+	}
+	for _, t := range copies {
+		j.Plain[t.path] = journalLine{Old: t.etags, New: t.entry.ETag, Sum: &t.entry.Sum}
+	}
+	if err := w.writeJournal(ctx, j); err != nil {
+		return m, err
+	}
+	if err := w.look(ctx, removes, copies); err != nil {
+		return m, err
+	}
+	run := &mirroring{w: w, m: &m, journal: j}
+	// Removing first: where a directory takes a file's place, stores that keep
+	// objects as files have room for only one.
+	err = parallel(ctx, removes, run.remove)
+	if err == nil {
+		err = parallel(ctx, copies, run.copy)
+	}
+	if run.surprise {
+		err = errors.Join(err, w.writeJournal(ctx, j))
+	}
+	if err == nil {
+		err = w.oldJournals(ctx)
+	}
+	slices.Sort(m.Conflicts)
+	return m, err
+}
+
+func (w *Workspace) writeJournal(ctx context.Context, j journal) error {
+	data, err := json.Marshal(j)
+	if err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	_, err = w.b.put(ctx, w.b.journalKey(j.Generation), data)
+	return err
+}
+
+// fewTasks is how many plain files are looked at one by one; above, a listing
+// is cheaper.
+const fewTasks = 64
+
+// look finds out what stands at the paths now: another program may have been
+// there since.
+func (w *Workspace) look(ctx context.Context, lists ...[]*task) error {
+	all := slices.Concat(lists...)
+	if len(all) <= fewTasks {
+		return parallel(ctx, all, func(ctx context.Context, t *task) error {
+			info, found, err := w.b.stat(ctx, w.b.key(t.path))
+			if found {
+				t.before = info.ETag
+			}
+			return err
+		})
+	}
+	byPath := make(map[string]*task, len(all))
+	for _, t := range all {
+		byPath[t.path] = t
+	}
+	return w.b.listPlain(ctx, func(o minio.ObjectInfo) error {
+		if t, ok := byPath[strings.TrimPrefix(o.Key, w.b.prefix)]; ok {
+			t.before = o.ETag
+		}
+		return nil
+	})
+}
+
+// mirroring is the work on the plain files of one generation.
+type mirroring struct {
+	w *Workspace
+	m *Mirrored
+
+	mu       sync.Mutex
+	journal  journal
+	surprise bool // a copy has another ETag than its source
+}
+
+// conflict says whether another program has written a plain file.
+func (r *mirroring) conflict(t *task) bool {
+	if t.before == "" || slices.Contains(t.etags, t.before) || t.entry != nil && t.before == t.entry.ETag {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.m.Conflicts = append(r.m.Conflicts, t.path)
+	f := plainFile{etags: t.etags, foreign: true}
+	if t.entry != nil {
+		f.sum = t.entry.Sum
+	}
+	r.w.plain[t.path] = f
+	return true
+}
+
+func (r *mirroring) remove(ctx context.Context, t *task) error {
+	if r.conflict(t) {
+		return nil
+	}
+	if t.before != "" {
+		if err := r.fence(ctx); err != nil {
+			return err
+		}
+		if err := r.w.b.remove(ctx, r.w.b.key(t.path)); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.w.plain, t.path)
+	r.m.Removed++
+	return nil
+}
+
+func (r *mirroring) copy(ctx context.Context, t *task) error {
+	if r.conflict(t) {
+		return nil
+	}
+	if err := r.fence(ctx); err != nil {
+		return err
+	}
+	etag, err := r.w.b.copyObject(ctx, *t.entry)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil { // it may have been copied
+		f := plainFile{etags: append(slices.Clone(t.etags), t.entry.ETag)}
+		if f.foreign = isRefusedKey(err); f.foreign {
+			f.sum = t.entry.Sum
+			r.m.Unmirrored = append(r.m.Unmirrored, Note{t.path, "S3 refuses the key, or something else is in its way"})
+			r.m.UnmirroredCount++
+			err = nil
+		}
+		r.w.plain[t.path] = f
+		return err
+	}
+	if etag != t.entry.ETag {
+		line := r.journal.Plain[t.path]
+		line.New = etag
+		r.journal.Plain[t.path], r.surprise = line, true
+	}
+	r.w.plain[t.path] = plainFile{etags: []string{etag}, sum: t.entry.Sum, synced: true}
+	r.m.Copied++
+	return nil
+}
+
+// fenceEvery is how long a look at the next generation's key is good for.
+const fenceEvery = 2 * time.Second
+
+// fence stops the work once another writer has gone on: the plain files are
+// that one's now.
+func (r *mirroring) fence(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.w.newestAt) < fenceEvery {
+		return nil
+	}
+	n := r.w.header.Generation + 1
+	_, found, err := r.w.b.stat(ctx, r.w.b.manifestKey(n))
+	if err != nil {
+		return err
+	}
+	if found {
+		r.w.lost = taken(n)
+		return r.w.lost
+	}
+	r.w.newestAt = time.Now()
+	return nil
+}
+
+// maxCopy is the longest object that S3 copies in one request.
+const maxCopy = 5 << 30
+
+func (b *Bucket) copyObject(ctx context.Context, e Entry) (etag string, err error) {
+	dst := minio.CopyDestOptions{Bucket: b.cfg.Bucket, Object: b.key(e.Path), Encryption: b.sse}
+	src := minio.CopySrcOptions{Bucket: b.cfg.Bucket, Object: b.objectKey(e.Sum)}
+	err = try(ctx, "copy an object", func() error {
+		var info minio.UploadInfo
+		var err error
+		if e.Size > maxCopy {
+			info, err = b.s3.ComposeObject(ctx, dst, src)
+		} else {
+			info, err = b.s3.Client.CopyObject(ctx, dst, src)
+		}
+		etag = info.ETag
+		return err
+	})
+	if err == nil && etag == "" {
+		err = &ide.Error{Code: Unavailable, Message: "S3: a copy was answered without an ETag."}
+	}
+	return etag, err
+}
+
+// keepJournals is for how long a journal may still explain what a writer that
+// has been overtaken did late.
+const keepJournals = time.Hour
+
+// oldJournals removes the journals of generations whose plain files are done.
+func (w *Workspace) oldJournals(ctx context.Context) error {
+	all, err := w.b.numbered(ctx, journalDir)
+	if err != nil {
+		return err
+	}
+	for _, j := range all {
+		if j.number < w.header.Generation && time.Since(j.at) > keepJournals {
+			if err := w.b.remove(ctx, w.b.journalKey(j.number)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,336 @@
+package workspace
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// placing puts files into the directory. Every file is written beside, checked,
+// and renamed to its place; links are made last, so that nothing is ever
+// written through one; os.Root holds all of it inside the directory.
+type placing struct {
+	w        *Workspace
+	in       *survey
+	progress func(Progress)
+	under    string // of what is moved aside
+	kept     atomic.Int64
+	temps    atomic.Int64
+
+	mu     sync.Mutex
+	done   Progress
+	shown  time.Time
+	report *Restored
+}
+
+func newPlacing(w *Workspace, in *survey, progress func(Progress)) *placing {
+	return &placing{w: w, in: in, progress: progress, under: time.Now().UTC().Format("20060102-150405.000000")}
+}
+
+// all makes the directory what the base and the outside edits say.
+func (p *placing) all(ctx context.Context, r *Restored, extras bool) error {
+	p.report = r
+	paths := slices.Sorted(maps.Keys(p.w.base))
+	edited := map[string]bool{}
+	for _, f := range p.in.files {
+		edited[f.path] = true
+		p.done.TotalFiles++
+		p.done.TotalBytes += f.size
+	}
+	var dirs, files, links []string
+	for _, q := range paths {
+		switch k := p.w.base[q]; {
+		case edited[q]:
+		case k.Kind == Dir:
+			dirs = append(dirs, q)
+		case k.Kind == Link:
+			links = append(links, q)
+		default:
+			files = append(files, q)
+			p.done.TotalFiles++
+			p.done.TotalBytes += k.Size
+		}
+	}
+	if extras {
+		if err := p.extras(".", edited); err != nil {
+			return err
+		}
+	}
+	for _, dir := range dirs {
+		if err := p.dir(dir); err != nil {
+			return err
+		}
+	}
+	if err := parallel(ctx, files, p.file); err != nil {
+		return err
+	}
+	if err := p.outside(ctx, p.w.header.Generation == 0); err != nil {
+		return err
+	}
+	for _, q := range links {
+		if err := p.link(q); err != nil {
+			return err
+		}
+	}
+	slices.Reverse(dirs) // a directory's time is that of the last write in it
+	for _, dir := range dirs {
+		if err := p.finishDir(dir); err != nil {
+			return err
+		}
+	}
+	r.Files, r.Bytes = p.done.Files, p.done.Bytes
+	p.show(0, 0, true)
+	return nil
+}
+
+// show reports progress, not too often.
+func (p *placing) show(files int, bytes int64, end bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done.Files += files
+	p.done.Bytes += bytes
+	if p.progress != nil && (end || time.Since(p.shown) > 100*time.Millisecond) {
+		p.shown = time.Now()
+		p.progress(p.done)
+	}
+}
+
+// lstat returns nil where there is nothing.
+func (p *placing) lstat(q string) (fs.FileInfo, error) {
+	info, err := p.w.local.root.Lstat(q)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return info, err
+}
+
+// aside moves what is in the way.
+func (p *placing) aside(q string) error {
+	p.kept.Add(1)
+	return p.w.local.aside(q, p.under)
+}
+
+func (p *placing) dir(q string) error {
+	info, err := p.lstat(q)
+	if err != nil {
+		return err
+	}
+	root := p.w.local.root
+	switch {
+	case info == nil:
+	case info.IsDir():
+		if info.Mode().Perm()&0o700 == 0o700 {
+			return nil
+		}
+		return root.Chmod(q, 0o700)
+	default:
+		if err := p.aside(q); err != nil {
+			return err
+		}
+	}
+	return root.Mkdir(q, 0o700)
+}
+
+func (p *placing) finishDir(q string) error {
+	k := p.w.base[q]
+	root := p.w.local.root
+	if err := root.Chmod(q, fileMode(k.Mode)); err != nil {
+		return err
+	}
+	t := time.Unix(0, k.MTime)
+	return root.Chtimes(q, t, t)
+}
+
+func (p *placing) link(q string) error {
+	root := p.w.local.root
+	info, err := p.lstat(q)
+	if err != nil {
+		return err
+	}
+	if info != nil {
+		if target, err := root.Readlink(q); err == nil && target == p.w.base[q].Target {
+			return nil
+		}
+		if err := p.aside(q); err != nil {
+			return err
+		}
+	}
+	return root.Symlink(p.w.base[q].Target, q)
+}
+
+// file puts one file of the base in its place, unless it is there.
+func (p *placing) file(ctx context.Context, q string) error {
+	p.mu.Lock()
+	k := p.w.base[q]
+	p.mu.Unlock()
+	there, err := p.has(q, k.Size, k.Sum)
+	if err != nil {
+		return err
+	}
+	root := p.w.local.root
+	at := q
+	if !there {
+		at = p.temp()
+		defer root.Remove(at)
+		if err := p.fetch(ctx, at, k.Entry); err != nil {
+			return fmt.Errorf("file %.200q: %w", q, err)
+		}
+	}
+	t := time.Unix(0, k.MTime)
+	if err := errors.Join(root.Chmod(at, fileMode(k.Mode)), root.Chtimes(at, t, t)); err != nil {
+		return err
+	}
+	if !there {
+		if err := p.rename(at, q); err != nil {
+			return err
+		}
+	}
+	info, err := root.Lstat(q)
+	if err != nil {
+		return err
+	}
+	k.looks = looksOf(info, time.Now())
+	p.mu.Lock()
+	p.w.base[q] = k
+	p.mu.Unlock()
+	p.show(1, k.Size, false)
+	return nil
+}
+
+// rename puts a finished file in its place; what stands there gives way.
+func (p *placing) rename(temp, q string) error {
+	info, err := p.lstat(q)
+	if err != nil {
+		return err
+	}
+	if info != nil {
+		if err := p.aside(q); err != nil {
+			return err
+		}
+	}
+	return p.w.local.root.Rename(temp, q)
+}
+
+func (p *placing) temp() string {
+	return tempDir + "/" + strconv.FormatInt(p.temps.Add(1), 10)
+}
+
+// has says whether a regular file with this content stands at a path.
+func (p *placing) has(q string, size int64, sum Sum) (bool, error) {
+	info, err := p.lstat(q)
+	if err != nil || info == nil || !info.Mode().IsRegular() || info.Size() != size {
+		return false, err
+	}
+	f, _, err := p.w.local.openFile(q)
+	if err != nil {
+		return false, nil // one that cannot be read gives way
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return false, nil
+	}
+	return Sum(h.Sum(nil)) == sum, nil
+}
+
+// fetch writes an object to a new file, and checks that it is what it is
+// called.
+func (p *placing) fetch(ctx context.Context, temp string, e Entry) error {
+	f, err := p.w.local.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if e.Size == 0 {
+		return f.Close()
+	}
+	key := p.w.b.objectKey(e.Sum)
+	err = try(ctx, "read an object", func() error {
+		body, _, err := p.w.b.open(ctx, key, "")
+		if isMissing(err) {
+			return damaged("The object %s, which generation %d needs, is missing.", e.Sum, p.w.header.Generation)
+		}
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		n, sum, err := p.write(f, body)
+		if err == nil && (n != e.Size || sum != e.Sum) {
+			err = damaged("The object %s is not what its name says.", e.Sum)
+		}
+		return err
+	})
+	return errors.Join(err, f.Close())
+}
+
+// write replaces what a file holds.
+func (p *placing) write(f *os.File, r io.Reader) (int64, Sum, error) {
+	if err := errors.Join(f.Truncate(0), second(f.Seek(0, io.SeekStart))); err != nil {
+		return 0, Sum{}, err
+	}
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, h), r)
+	return n, Sum(h.Sum(nil)), err
+}
+
+func second(_ int64, err error) error { return err }
+
+// extras moves aside what the base does not have.
+func (p *placing) extras(dir string, edited map[string]bool) error {
+	f, err := p.w.local.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	names, err := f.Readdirnames(-1)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	for _, name := range names {
+		q := path.Join(dir, name)
+		if q == reserved || edited[q] {
+			continue
+		}
+		k, ok := p.w.base[q]
+		info, err := p.lstat(q)
+		switch {
+		case err != nil:
+			return err
+		case info == nil:
+		case !ok && !p.above(q):
+			err = p.aside(q)
+		case info.IsDir() && (!ok || k.Kind == Dir):
+			err = p.extras(q, edited)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// above says whether an outside edit lies below a path.
+func (p *placing) above(q string) bool {
+	return slices.ContainsFunc(p.in.files, func(f outside) bool { return strings.HasPrefix(f.path, q+"/") })
+}
+
+// rcloneTime reads the time of modification that rclone keeps with an object.
+func rcloneTime(s string) (time.Time, bool) {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f < 0 || f > math.MaxInt64/1e9 {
+		return time.Time{}, false
+	}
+	return time.Unix(0, int64(f*1e9)), true
+}
