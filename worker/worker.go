@@ -126,6 +126,9 @@ func (w *Worker) tick(ctx context.Context, t *asynq.Task) error {
 		return fmt.Errorf("decode tick: %w: %w", err, asynq.SkipRetry)
 	}
 	_, err := functions.OpenScheduled(ctx, w.deps, tick.Function)
+	if ide.HasCode(err, ide.NotFound) {
+		return fmt.Errorf("%w: %w", err, asynq.SkipRetry) // of another release; asynq counts no failures here and would never give up
+	}
 	return err
 }
 
@@ -205,8 +208,8 @@ func retryDelay(n int, err error, _ *asynq.Task) time.Duration {
 // asynqLog hands asynq's own lines on.
 type asynqLog struct{ log *slog.Logger }
 
-func (l asynqLog) Debug(args ...any) { l.log.Debug("asynq", "msg", fmt.Sprint(args...)) }
-func (l asynqLog) Info(args ...any)  { l.log.Info("asynq", "msg", fmt.Sprint(args...)) }
-func (l asynqLog) Warn(args ...any)  { l.log.Warn("asynq", "msg", fmt.Sprint(args...)) }
-func (l asynqLog) Error(args ...any) { l.log.Error("asynq", "msg", fmt.Sprint(args...)) }
-func (l asynqLog) Fatal(args ...any) { l.log.Error("asynq", "msg", fmt.Sprint(args...)) }
+func (l asynqLog) Debug(args ...any) { l.log.Debug("asynq", "line", fmt.Sprint(args...)) }
+func (l asynqLog) Info(args ...any)  { l.log.Info("asynq", "line", fmt.Sprint(args...)) }
+func (l asynqLog) Warn(args ...any)  { l.log.Warn("asynq", "line", fmt.Sprint(args...)) }
+func (l asynqLog) Error(args ...any) { l.log.Error("asynq", "line", fmt.Sprint(args...)) }
+func (l asynqLog) Fatal(args ...any) { l.log.Error("asynq", "line", fmt.Sprint(args...)) }
