@@ -39,7 +39,7 @@ type Config struct {
 
 	KeepGenerations int           // at least so many are kept; 0 is 10
 	KeepFor         time.Duration // and all that are younger; 0 is 7 days
-	Grace           time.Duration // no object younger than this is collected; 0 is 24 h
+	Grace           time.Duration // no object younger than this is collected; 0 is 24 h, the least 2 s
 
 	// A file that is not in the last generation and would pass one of these is
 	// left out and reported. 0 is 500,000 files, 100 GiB, 40 GiB.
@@ -47,6 +47,9 @@ type Config struct {
 	MaxBytes     int64
 	MaxFileBytes int64
 }
+
+// minGrace is more than the second to which S3 tells an object's time.
+const minGrace = 2 * time.Second
 
 // The server-side encryptions.
 const (
@@ -80,6 +83,7 @@ func New(cfg Config) (*Bucket, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = 24 * time.Hour
 	}
+	cfg.Grace = max(cfg.Grace, minGrace)
 	if cfg.MaxFiles == 0 {
 		cfg.MaxFiles = 500_000
 	}

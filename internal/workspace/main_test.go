@@ -24,6 +24,10 @@ import (
 	"github.com/rclone/gofakes3/s3mem"
 )
 
+var quiet = log.New(io.Discard, "", 0)
+
+func sumHex(text string) string { return Sum(sha256.Sum256([]byte(text))).String() }
+
 // server is an S3 store on loopback.
 type server struct {
 	url  string
@@ -34,7 +38,7 @@ type server struct {
 // by itself it looks and writes in two steps.
 func memory(t testing.TB) server {
 	t.Helper()
-	fake := gofakes3.New(s3mem.New(), gofakes3.WithAutoBucket(true), gofakes3.WithLogger(gofakes3.StdLog(log.New(io.Discard, "", 0)))).Server()
+	fake := gofakes3.New(s3mem.New(), gofakes3.WithAutoBucket(true), gofakes3.WithLogger(gofakes3.StdLog(quiet))).Server()
 	var mu sync.Mutex
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && r.Header.Get("If-None-Match") != "" {

@@ -140,10 +140,6 @@ func (l *local) writeState(s state) error {
 	if err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
-	// The user may have removed Berth's directory with everything else.
-	if err := l.root.MkdirAll(tempDir, 0o700); err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
 	temp := tempDir + "/state"
 	f, err := l.root.Create(temp)
 	if err != nil {

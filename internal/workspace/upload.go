@@ -104,9 +104,10 @@ func take(pool chan []byte, size int) []byte {
 	return make([]byte, size)
 }
 
-// store reads a file until it holds still, uploads what the bucket has not,
-// and enters it. Only the store's errors end a save; a file's are reported.
-func (u *uploader) store(ctx context.Context, w *Workspace, p string, t *tree) error {
+// storeFile reads a file until it holds still, uploads what the bucket has
+// not, and enters it. Only the store's errors end a save; a file's are reported.
+func (w *Workspace) storeFile(ctx context.Context, p string, t *tree) error {
+	u := w.uploads
 	var k known
 	var err error
 	for attempt := range readAgain {
