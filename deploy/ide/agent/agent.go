@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,33 +25,33 @@ const (
 	idleTimeout = 120 * time.Second // longer than the gateway's, so that this side never closes first
 )
 
-// agent is the process: one server per port, over one workspace.
+// agent is the process: one server per port, over one workspace, and in the
+// full image the programs behind them.
 type agent struct {
 	cfg      config
 	root     *os.Root // the workspace; nothing reached through it lies outside
 	log      *slog.Logger
 	now      func() time.Time
 	started  time.Time
-	services []service
+	versions map[string]string
+	services []*service
+	programs []*program
+	desktop  *desktop // nil in the slim image
 
-	connections atomic.Int64 // requests under way on the users' ports
-	ready       atomic.Bool  // every port is open
+	ready atomic.Bool // every port is open
+	whole atomic.Bool // and every program that is needed has been up
 
 	mu   sync.Mutex
 	last activity
 }
 
-// activity is the last thing a person did, and where.
-type activity struct {
-	At     time.Time `json:"at"`
-	Source string    `json:"source"` // start, editor or web
-}
-
 // service is what answers on one of the users' ports.
 type service struct {
-	port    ide.Port
-	handler http.Handler
-	up      func() bool // whether what the port is for is there
+	port        ide.Port
+	handler     http.Handler
+	up          func() bool  // whether what the port is for is there
+	program     *program     // nil where the agent itself is the service
+	connections atomic.Int64 // requests under way, and what they have become
 }
 
 // newAgent opens the workspace, making it if it is not there.
@@ -63,17 +65,62 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 	}
 	a := &agent{cfg: cfg, root: root, log: log, now: time.Now, started: time.Now().UTC()}
 	a.last = activity{At: a.started, Source: "start"}
+	if cfg.Image.full() {
+		if err := a.furnish(); err != nil {
+			root.Close()
+			return nil, err
+		}
+		return a, nil
+	}
 	always := func() bool { return true }
-	a.services = []service{
-		{ide.PortVNC, a.guard("vnc", "Desktop", cfg.Secrets.VNCPassword, http.HandlerFunc(a.noDesktop)), always},
-		{ide.PortCode, a.guard("code", "Editor", cfg.Secrets.CodePassword, a.editor()), always},
-		{ide.PortWeb, http.HandlerFunc(a.web), a.hasSite},
+	a.services = []*service{
+		{port: ide.PortVNC, handler: a.guard("vnc", "Desktop", cfg.Secrets.VNCPassword, http.HandlerFunc(a.noDesktop)), up: always},
+		{port: ide.PortCode, handler: a.guard("code", "Editor", cfg.Secrets.CodePassword, a.editor()), up: always},
+		{port: ide.PortWeb, handler: http.HandlerFunc(a.web), up: a.hasSite},
 	}
 	return a, nil
 }
 
+// furnish makes the services of the full image.
+func (a *agent) furnish() error {
+	a.versions = readVersions(a.cfg.Image.Versions)
+	os.Remove(a.file(activityFile)) // a restarted container's
+	code, err := newCodeServer(a)
+	if err != nil {
+		return err
+	}
+	if a.desktop, err = newDesktop(a); err != nil {
+		return err
+	}
+	site := newWebServer(a)
+	up := func(p *program) func() bool { return func() bool { return p.now().Up } }
+	a.services = []*service{
+		{port: ide.PortVNC, handler: a.desktop, up: up(a.desktop.x), program: a.desktop.x},
+		{port: ide.PortCode, handler: code, up: up(code.program), program: code.program},
+		{port: ide.PortWeb, handler: site, up: site.up, program: site.program},
+	}
+	a.programs = []*program{a.desktop.x, a.desktop.wm, code.program, site.program}
+	debug.FreeOSMemory() // what hashing the password took
+	return nil
+}
+
+// file is the name of one of the agent's own files.
+func (a *agent) file(name string) string { return filepath.Join(a.cfg.State, name) }
+
+// environ is what programs inherit: the agent's environment without what is the
+// agent's own, and the display.
+func (a *agent) environ() []string {
+	env := []string{"DISPLAY=" + display, "XENVIRONMENT=/etc/X11/app-defaults/XTerm-berth"}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "WEB_COMMAND=") && !strings.HasPrefix(v, "BERTH_SECRET_FILE=") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
 // run serves all ports until ctx ends, then lets requests under way finish, for
-// 5 s at most. It fails when a port cannot be opened or a server breaks.
+// 5 s at most, and ends all programs. It fails when a port cannot be opened or a server breaks.
 func (a *agent) run(ctx context.Context, listen listenFunc) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -88,8 +135,8 @@ func (a *agent) run(ctx context.Context, listen listenFunc) error {
 			b.l.Close()
 		}
 	}()
-	open := func(port uint16, h http.Handler) error {
-		l, err := listen(ctx, port)
+	open := func(host string, port uint16, h http.Handler) error {
+		l, err := listen(ctx, host, port)
 		if err != nil {
 			return fmt.Errorf("open port %d: %w", port, err)
 		}
@@ -102,11 +149,17 @@ func (a *agent) run(ctx context.Context, listen listenFunc) error {
 		return nil
 	}
 	for _, s := range a.services {
-		if err := open(s.port.Number, a.own(s.handler)); err != nil {
-			return err
+		hosts := []string{""}
+		if s.port == ide.PortWeb && a.cfg.Image.full() { // the others are the user's server's
+			hosts = outerAddresses()
+		}
+		for _, host := range hosts {
+			if err := open(host, s.port.Number, a.own(s)); err != nil {
+				return err
+			}
 		}
 	}
-	if err := open(ide.AgentPort, a.control()); err != nil {
+	if err := open("", ide.AgentPort, a.control()); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
@@ -117,8 +170,16 @@ func (a *agent) run(ctx context.Context, listen listenFunc) error {
 			}
 		})
 	}
+	for _, p := range a.programs {
+		wg.Go(func() { p.run(ctx) })
+	}
+	if a.desktop != nil {
+		tick := time.NewTicker(activityEvery)
+		defer tick.Stop()
+		wg.Go(func() { a.watchDesktop(ctx, tick.C) })
+	}
 	a.ready.Store(true)
-	a.log.Info("agent runs", "container", a.cfg.ID, "version", version(), "workspace", a.cfg.Workspace)
+	a.log.Info("agent runs", "container", a.cfg.ID, "version", version(), "workspace", a.cfg.Workspace, "full", a.cfg.Image.full())
 
 	<-ctx.Done()
 	a.ready.Store(false)
@@ -143,31 +204,18 @@ func (a *agent) run(ctx context.Context, listen listenFunc) error {
 // container. Swarm gives an address to another task when the first is gone, and
 // an edge that has not heard of it yet must not show one user's container under
 // another's name.
-func (a *agent) own(h http.Handler) http.Handler {
+func (a *agent) own(s *service) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if id, _, ok := strings.Cut(strings.ToLower(r.Host), "-"); ok && ide.ValidID(id) && id != a.cfg.ID {
 			http.Error(w, "This is another container.", http.StatusMisdirectedRequest)
 			return
 		}
 		if r.URL.Path != healthPath {
-			a.connections.Add(1)
-			defer a.connections.Add(-1)
+			s.connections.Add(1)
+			defer s.connections.Add(-1)
 		}
-		h.ServeHTTP(w, r)
+		s.handler.ServeHTTP(w, r)
 	})
-}
-
-// touch notes that a person did something.
-func (a *agent) touch(source string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.last = activity{At: a.now().UTC(), Source: source}
-}
-
-func (a *agent) lastActivity() activity {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.last
 }
 
 // same compares two secrets in a time that says nothing of either, its length

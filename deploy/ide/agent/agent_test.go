@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -26,14 +27,44 @@ var testSecrets = ide.Secrets{AgentToken: "agent-token", VNCPassword: "vnc-pass"
 
 // logs is a place for log lines of several goroutines.
 type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu   sync.Mutex
+	b    bytes.Buffer
+	more chan struct{} // closed and made anew with every line, if somebody waits
 }
 
 func (l *logs) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.more != nil {
+		close(l.more)
+		l.more = nil
+	}
 	return l.b.Write(p)
+}
+
+// find waits for a match, and returns what its groups hold.
+func (l *logs) find(t *testing.T, expr string) []string {
+	t.Helper()
+	re := regexp.MustCompile(expr)
+	for {
+		l.mu.Lock()
+		m := re.FindStringSubmatch(l.b.String())
+		if l.more == nil {
+			l.more = make(chan struct{})
+		}
+		more := l.more
+		l.mu.Unlock()
+		if m != nil {
+			return m
+		}
+		select {
+		case <-more:
+		case <-t.Context().Done():
+			t.Fatalf("no %s in\n%s", expr, l)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("no %s in\n%s", expr, l)
+		}
+	}
 }
 
 func (l *logs) String() string {
@@ -71,7 +102,7 @@ func do(a *agent, port string, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	for _, s := range a.services {
 		if s.port.Name == port {
-			a.own(s.handler).ServeHTTP(w, r)
+			a.own(s).ServeHTTP(w, r)
 		}
 	}
 	return w
@@ -88,7 +119,7 @@ func TestPorts(t *testing.T) {
 	var mu sync.Mutex
 	addrs := map[uint16]string{}
 	opened := make(chan struct{})
-	listen := func(ctx context.Context, port uint16) (net.Listener, error) {
+	listen := func(ctx context.Context, _ string, port uint16) (net.Listener, error) {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
@@ -176,7 +207,7 @@ func TestRunLetsRequestsFinish(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- a.run(ctx, func(context.Context, uint16) (net.Listener, error) {
+		ended <- a.run(ctx, func(context.Context, string, uint16) (net.Listener, error) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err == nil {
 				addr <- l.Addr().String()
@@ -195,7 +226,7 @@ func TestRunLetsRequestsFinish(t *testing.T) {
 		got <- string(b)
 	}()
 	<-inside
-	if n := a.connections.Load(); n != 1 {
+	if n := a.services[0].connections.Load(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
 	cancel()
@@ -211,7 +242,7 @@ func TestRunLetsRequestsFinish(t *testing.T) {
 func TestRunFailsWhenAPortIsTaken(t *testing.T) {
 	t.Parallel()
 	a, _ := newTestAgent(t)
-	err := a.run(t.Context(), func(context.Context, uint16) (net.Listener, error) { return nil, errors.New("in use") })
+	err := a.run(t.Context(), func(context.Context, string, uint16) (net.Listener, error) { return nil, errors.New("in use") })
 	if err == nil || !strings.Contains(err.Error(), "6080") {
 		t.Errorf("got %v, want an error with the port", err)
 	}

@@ -5,27 +5,59 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"berth/internal/ide"
 )
 
 // config is what an agent is told by its environment.
 type config struct {
-	ID        string // BERTH_ID, the container's
-	Workspace string // BERTH_WORKSPACE, default /home/ide/workspace
-	Secrets   ide.Secrets
+	ID         string // BERTH_ID, the container's
+	Workspace  string // BERTH_WORKSPACE, default /home/ide/workspace
+	State      string // sockets and password files, of this user only
+	WebCommand string // WEB_COMMAND, the user's web server
+	Secrets    ide.Secrets
+	Image      image
 }
+
+// image says where an image has its programs. The slim one has none.
+type image struct {
+	Node, CodeServer              string // CodeServer is Node's first argument
+	Xvnc, WindowManager, IdleTime string
+	NoVNC                         string // the folder of its pages
+	Shell                         string
+	Versions                      string // a file: name to version, as JSON
+	Login                         string // a file: the words of code-server's login page
+}
+
+// fullImage is what deploy/ide/Dockerfile makes.
+var fullImage = image{
+	Node: "/opt/node/bin/node", CodeServer: "/opt/code-server/out/node/entry.js",
+	Xvnc: "/usr/bin/Xtigervnc", WindowManager: "/usr/bin/jwm", IdleTime: "/usr/bin/xprintidle",
+	NoVNC: "/opt/novnc", Shell: "/bin/bash", Versions: "/opt/berth/versions.json", Login: "/opt/berth/login.json",
+}
+
+// full says whether this image has an editor and a desktop of its own.
+func (i image) full() bool { return i.CodeServer != "" }
 
 // readConfig reads the environment and the secret file (BERTH_SECRET_FILE,
 // default ide.SecretFile). An agent without a password would let everybody in,
 // so each is required. No error repeats anything of the file.
 func readConfig(getenv func(string) string) (config, error) {
-	c := config{ID: getenv("BERTH_ID"), Workspace: getenv("BERTH_WORKSPACE")}
+	c := config{ID: getenv("BERTH_ID"), Workspace: getenv("BERTH_WORKSPACE"), WebCommand: getenv("WEB_COMMAND")}
 	if c.ID == "" {
 		return c, errors.New("read environment: BERTH_ID is not set")
 	}
 	if c.Workspace == "" {
 		c.Workspace = "/home/ide/workspace"
+	}
+	home := getenv("HOME")
+	if home == "" {
+		home = os.TempDir()
+	}
+	c.State = filepath.Join(home, ".local", "state", "berth")
+	if _, err := os.Stat(fullImage.CodeServer); err == nil {
+		c.Image = fullImage
 	}
 	name := getenv("BERTH_SECRET_FILE")
 	if name == "" {

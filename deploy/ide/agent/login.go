@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -85,9 +86,8 @@ func (d *door) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *door) refuse(w http.ResponseWriter, to string, wait time.Duration) {
-	seconds := strconv.Itoa(int((wait + time.Second - 1) / time.Second))
-	w.Header().Set("Retry-After", seconds)
-	d.show(w, http.StatusTooManyRequests, to, "Too many wrong passwords. Try again in "+seconds+" s.")
+	w.Header().Set("Retry-After", strconv.Itoa(wholeSeconds(wait)))
+	d.show(w, http.StatusTooManyRequests, to, tooMany(wait))
 }
 
 func (d *door) logout(w http.ResponseWriter, r *http.Request) {
@@ -204,4 +204,12 @@ func (g *guesses) right(who string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.of, who)
+}
+
+// wholeSeconds rounds a wait up.
+func wholeSeconds(wait time.Duration) int { return int((wait + time.Second - 1) / time.Second) }
+
+// tooMany says when the next try is allowed.
+func tooMany(wait time.Duration) string {
+	return fmt.Sprintf("Too many wrong passwords. Try again in %d s.", wholeSeconds(wait))
 }

@@ -1,12 +1,17 @@
 // Command agent is the first process of an IDE container. It answers the
 // control plane on port 9000 and the user on the three ports that the edge
-// leads to. In the slim image it is all there is: a file editor over the
-// workspace on 8080, a page that says that there is no desktop on 6080, and
-// the workspace's own pages on 3000.
+// leads to, 8080 (editor), 6080 (desktop) and 3000 (the user's web server).
+//
+// In the full image it keeps code-server, an X server with a window manager and
+// the user's web server running, each behind a port of the agent's, so that it
+// sees every connection and can limit wrong passwords. In the slim image it is
+// all there is: a file editor over the workspace, a page that says that there
+// is no desktop, and the workspace's own pages.
 //
 //	/agent          run until SIGTERM
 //	/agent health   exit 0 if a running agent answers (the health check of Swarm)
 //	/agent version  print the version
+//	/agent exec     start a program under the filter of bind.go; the agent's own
 package main
 
 import (
@@ -35,6 +40,9 @@ func command(args []string, getenv func(string) string, out io.Writer) int {
 		name = args[0]
 	}
 	switch {
+	case name == execCommand:
+		fmt.Fprintln(out, execUnderFilter(args[1:]))
+		return 127
 	case len(args) > 1:
 	case name == "health":
 		if err := health("http://127.0.0.1:" + strconv.Itoa(ide.AgentPort)); err != nil {
@@ -73,13 +81,26 @@ func start(ctx context.Context, getenv func(string) string, log *slog.Logger, li
 	return a.run(ctx, listen)
 }
 
-// listenFunc opens the listener of one of the agent's ports.
-type listenFunc func(ctx context.Context, port uint16) (net.Listener, error)
+// listenFunc opens a listener of one of the agent's ports. No host is all
+// addresses: the filter on each node decides who may call.
+type listenFunc func(ctx context.Context, host string, port uint16) (net.Listener, error)
 
-// listen takes all addresses: the overlay's is known to Swarm only, and the
-// filter on each node decides who may call.
-func listen(ctx context.Context, port uint16) (net.Listener, error) {
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(int(port)))
+func listen(ctx context.Context, host string, port uint16) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+}
+
+// outerAddresses are those on which others may reach this container.
+func outerAddresses() (all []string) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			all = append(all, n.IP.String())
+		}
+	}
+	return all
 }
 
 // health asks a running agent whether it is alive.

@@ -10,21 +10,22 @@ import (
 	"berth/internal/ide"
 )
 
-// web is the user's web server. In this image nobody can start one, so it
-// serves the workspace's public folder, or the workspace itself when that has
+// web is the user's web server where nobody can start one, and where nobody has:
+// it serves the workspace's public folder, or the workspace itself when that has
 // an index.html, read-only. Without either nothing is there, and it says so in
 // the words the control plane knows.
 func (a *agent) web(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != healthPath {
+	if byPerson(r) {
 		a.touch("web")
 	}
 	site, ok := a.site()
 	if !ok {
+		message := "No web server is running yet. Put an index.html into the workspace, or into its public folder, and it appears here."
+		if a.cfg.Image.full() {
+			message = "No web server is running yet. Start one on port 3000, or put an index.html into the workspace or into its public folder, and it appears here."
+		}
 		w.Header().Set(ide.NoServerHeader, "1")
-		a.render(w, http.StatusBadGateway, "message.html", view{
-			Title:   "Web server",
-			Message: "No web server is running yet. Put an index.html into the workspace, or into its public folder, and it appears here.",
-		})
+		a.render(w, http.StatusBadGateway, "message.html", view{Title: "Web server", Message: message})
 		return
 	}
 	defer site.root.Close()
@@ -36,6 +37,12 @@ func (a *agent) web(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Berth-Container", a.cfg.ID)
 	w.Header().Set("Cache-Control", "no-cache") // the next save must show
 	http.FileServerFS(site).ServeHTTP(w, r)
+}
+
+// byPerson says whether a request on the web port is somebody's visit, and not
+// a look whether it answers.
+func byPerson(r *http.Request) bool {
+	return r.URL.Path != healthPath && r.Header.Get(ide.ProbeHeader) == ""
 }
 
 func (a *agent) hasSite() bool {

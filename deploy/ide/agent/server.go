@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"berth/internal/ide"
+)
+
+// startFile is the user's own start script, in the workspace.
+const startFile = ".berth-start"
+
+// webServer is the user's server behind the agent's web port: WEB_COMMAND or
+// .berth-start, which the agent keeps running, or whatever a person has started
+// by hand.
+type webServer struct {
+	a       *agent
+	program *program
+	front   *front
+	dial    func(context.Context) (net.Conn, error)
+}
+
+func newWebServer(a *agent) *webServer {
+	port := strconv.Itoa(int(ide.PortWeb.Number))
+	s := &webServer{a: a, dial: loopbackDialer(port)}
+	s.front = newFront(front{dial: s.dial, moved: func() { a.touch("web") }, absent: s.absent}, a.log)
+	s.program = a.program("web", func() (*exec.Cmd, error) {
+		cmd := s.command()
+		if cmd != nil {
+			cmd.Env, cmd.Dir = append(a.environ(), "PORT="+port), a.cfg.Workspace
+		}
+		return cmd, nil
+	})
+	s.program.answers = func() bool { return reachable(s.dial) }
+	s.program.yields = ide.PortWeb.Number
+	return s
+}
+
+// command is what to start; nil: nothing. The script is looked for again and
+// again: it may come with the restored workspace, or be written later.
+func (s *webServer) command() *exec.Cmd {
+	if c := s.a.cfg.WebCommand; c != "" {
+		return exec.Command(s.a.cfg.Image.Shell, "-c", c)
+	}
+	info, err := s.a.root.Stat(startFile)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o100 == 0 {
+		return nil
+	}
+	return exec.Command(filepath.Join(s.a.cfg.Workspace, startFile))
+}
+
+func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !byPerson(r) {
+		s.front.proxy.ServeHTTP(w, r)
+		return
+	}
+	s.a.touch("web")
+	s.front.ServeHTTP(w, r)
+}
+
+// absent answers for a server that is not there, or that has broken off.
+func (s *webServer) absent(w http.ResponseWriter, r *http.Request, err error) {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		s.a.web(w, r)
+		return
+	}
+	s.a.render(w, http.StatusBadGateway, "message.html", view{
+		Title: "Web server", Bad: true, Message: "The server on port 3000 has ended the connection without an answer.",
+	})
+}
+
+func (s *webServer) up() bool { return reachable(s.dial) || s.a.hasSite() }
