@@ -120,11 +120,11 @@ func (p *program) once(ctx context.Context) *exit {
 	if err != nil {
 		return failed(err)
 	}
-	mark := tree(rand.Text())
+	all := newTree(rand.Text())
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
-	cmd.Env = append(cmd.Env, treeMark+"="+string(mark))
+	cmd.Env = append(cmd.Env, treeMark+"="+all.mark)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var binds *bindWatch
 	if p.yields != 0 {
@@ -164,14 +164,14 @@ func (p *program) once(ctx context.Context) *exit {
 	case <-dead:
 	case <-ctx.Done():
 		p.set(func(s *programState) { s.Up = false })
-		if err := mark.end(endGrace); err != nil {
+		if err := all.end(endGrace); err != nil {
 			p.log.Error("program does not end", "service", p.name, "err", err)
 		}
 		<-dead
 	}
 	stopLooking()
 	p.set(func(s *programState) { s.Running, s.Up = false, false })
-	if err := mark.end(endGrace); err != nil {
+	if err := all.end(endGrace); err != nil {
 		p.log.Error("program leaves processes behind", "service", p.name, "err", err)
 	}
 	out.Close()

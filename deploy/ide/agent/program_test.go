@@ -106,8 +106,8 @@ func alivePID(t *testing.T, s string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, zombie, ok := parentOf(pid)
-	return ok && !zombie
+	now, ok := statOf(pid)
+	return ok && !now.ended
 }
 
 func TestProgramIsEndedWithAllItStarted(t *testing.T) {

@@ -1,13 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"berth/internal/ide"
 )
@@ -22,13 +23,13 @@ type webServer struct {
 	a       *agent
 	program *program
 	front   *front
-	dial    func(context.Context) (net.Conn, error)
+	listens func() bool
 }
 
 func newWebServer(a *agent) *webServer {
 	port := strconv.Itoa(int(ide.PortWeb.Number))
-	s := &webServer{a: a, dial: loopbackDialer(port)}
-	s.front = newFront(front{dial: s.dial, moved: func() { a.touch("web") }, absent: s.absent}, a.log)
+	s := &webServer{a: a, listens: func() bool { return listensInside("/proc/net", ide.PortWeb.Number) }}
+	s.front = newFront(front{dial: loopbackDialer(port), moved: func() { a.touch("web") }, absent: s.absent}, a.log)
 	s.program = a.program("web", func() (*exec.Cmd, error) {
 		cmd := s.command()
 		if cmd != nil {
@@ -36,7 +37,7 @@ func newWebServer(a *agent) *webServer {
 		}
 		return cmd, nil
 	})
-	s.program.answers = func() bool { return reachable(s.dial) }
+	s.program.answers = s.listens
 	s.program.yields = ide.PortWeb.Number
 	return s
 }
@@ -75,4 +76,29 @@ func (s *webServer) absent(w http.ResponseWriter, r *http.Request, err error) {
 	})
 }
 
-func (s *webServer) up() bool { return reachable(s.dial) || s.a.hasSite() }
+func (s *webServer) up() bool { return s.listens() || s.a.hasSite() }
+
+// listensInside says whether a server has a port of the loopback or of all
+// addresses: the agent has it of the others. It looks and does not knock, so
+// that a user's server sees the user's connections only.
+func listensInside(netDir string, port uint16) bool {
+	const listening = "0A"
+	for _, name := range []string{"tcp", "tcp6"} {
+		b, err := os.ReadFile(filepath.Join(netDir, name))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line) // number, local address, remote address, state
+			if len(f) < 4 || f[3] != listening {
+				continue
+			}
+			host, at, _ := strings.Cut(f[1], ":")
+			inside := strings.HasSuffix(host, "7F") || host == "00000000000000000000000001000000" || strings.Trim(host, "0") == ""
+			if n, err := strconv.ParseUint(at, 16, 16); err == nil && uint16(n) == port && inside {
+				return true
+			}
+		}
+	}
+	return false
+}

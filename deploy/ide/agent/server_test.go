@@ -23,7 +23,7 @@ func TestWebServerInside(t *testing.T) {
 	a, _ := newFullAgent(t)
 	site := a.services[2].handler.(*webServer)
 	dead := func(context.Context) (net.Conn, error) { return net.Dial("unix", "/nowhere") }
-	site.front.dial, site.dial = dead, dead
+	site.front.dial, site.listens = dead, func() bool { return false }
 	w := do(a, "web", httptest.NewRequest("GET", "/", nil))
 	if w.Code != 502 || w.Header().Get(ide.NoServerHeader) != "1" || !strings.Contains(w.Body.String(), testID) || a.services[2].up() {
 		t.Errorf("no server: got %d %v %s", w.Code, w.Header(), w.Body)
@@ -56,7 +56,7 @@ func TestWebServerInside(t *testing.T) {
 	}))
 	defer broken.Close()
 	live := func(context.Context) (net.Conn, error) { return net.Dial("tcp", broken.Listener.Addr().String()) }
-	site.front.dial, site.dial = live, live
+	site.front.dial, site.listens = live, func() bool { return true }
 	noon := time.Now().Add(time.Hour)
 	a.now = func() time.Time { return noon }
 	probe := httptest.NewRequest("GET", "/", nil)
@@ -113,5 +113,41 @@ func TestBytesOnAWebSocketAreActivity(t *testing.T) {
 	io.ReadFull(c, make([]byte, 4))
 	if at := a.lastActivity(); at.At.Unix() != 2000 {
 		t.Errorf("after a message: %+v", at)
+	}
+}
+
+func TestListensInside(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(l.Addr().(*net.TCPAddr).Port)
+	if !listensInside("/proc/net", port) {
+		t.Error("a server on the loopback is not seen")
+	}
+	l.Close()
+	if listensInside("/proc/net", port) {
+		t.Error("a closed one is")
+	}
+	const head = "  sl  local_address rem_address   st\n   0: "
+	for line, want := range map[string]bool{
+		"0100007F:0BB8 00000000:0000 0A":                         true,
+		"00000000:0BB8 00000000:0000 0A":                         true,
+		"0600610A:0BB8 00000000:0000 0A":                         false, // the agent's
+		"0100007F:0BB9 00000000:0000 0A":                         false,
+		"0100007F:0BB8 0100007F:8CA6 01":                         false,
+		"0000000000000000FFFF00000100007F:0BB8 0000:0000 0A":     true,
+		"00000000000000000000000001000000:0BB8 0000:0000 0A":     true,
+		"00000000000000000000000000000000:0BB8 0000:0000 0A":     true,
+		"000080FE00000000FF005450B6E5A1FE:0BB8 00000000:0000 0A": false,
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "tcp6"), []byte(head+line+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := listensInside(dir, 3000); got != want {
+			t.Errorf("%s: got %v, want %v", line, got, want)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,55 +17,66 @@ import (
 const treeMark = "BERTH_TREE"
 
 // tree is all processes that carry a mark, and their children, whatever these
-// have done to their environment.
-type tree string
+// have done to their environment. What was in it once stays, also when its
+// parent has ended.
+type tree struct {
+	mark  string
+	known map[process]bool
+}
+
+// process is one life of a process ID: numbers are given again.
+type process struct {
+	pid     int
+	started uint64 // clock ticks since boot
+}
+
+func newTree(mark string) *tree { return &tree{mark: mark, known: map[process]bool{}} }
 
 // living returns the processes of the tree that have not ended.
-func (t tree) living() []int {
+func (t *tree) living() []process {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
-	parents := map[int]int{}
+	found := map[int]stat{}
 	in := map[int]bool{}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
-		if err != nil {
+		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		parent, zombie, ok := parentOf(pid)
-		if !ok || zombie {
-			continue
+		if s, ok := statOf(pid); ok && !s.ended {
+			found[pid] = s
+			in[pid] = t.known[s.process] || t.marks(pid)
 		}
-		parents[pid] = parent
-		in[pid] = t.marks(pid)
 	}
 	for grown := true; grown; {
 		grown = false
-		for pid, parent := range parents {
-			if !in[pid] && in[parent] {
+		for pid, s := range found {
+			if !in[pid] && in[s.parent] {
 				in[pid], grown = true, true
 			}
 		}
 	}
-	var all []int
-	for pid, yes := range in {
-		if yes && pid != os.Getpid() {
-			all = append(all, pid)
+	var all []process
+	for pid, s := range found {
+		if in[pid] {
+			t.known[s.process] = true
+			all = append(all, s.process)
 		}
 	}
 	return all
 }
 
 // marks says whether a process was started with the mark.
-func (t tree) marks(pid int) bool {
+func (t *tree) marks(pid int) bool {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
 		return false
 	}
-	mark := []byte(treeMark + "=" + string(t))
+	mark := []byte(treeMark + "=" + t.mark)
 	for v := range bytes.SplitSeq(env, []byte{0}) {
 		if bytes.Equal(v, mark) {
 			return true
@@ -75,61 +85,65 @@ func (t tree) marks(pid int) bool {
 	return false
 }
 
-// parentOf reads /proc/PID/stat, where the name in brackets may hold anything.
-func parentOf(pid int) (parent int, zombie, ok bool) {
+// stat is what /proc says of a process.
+type stat struct {
+	process
+	parent int
+	ended  bool // and waits to be collected
+}
+
+// statOf reads /proc/PID/stat, where the name in brackets may hold anything.
+func statOf(pid int) (stat, bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, false, false
+		return stat{}, false
 	}
-	_, rest, found := strings.Cut(string(b[max(bytes.LastIndexByte(b, ')'), 0):]), ") ")
-	fields := strings.Fields(rest)
-	if !found || len(fields) < 2 {
-		return 0, false, false
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 {
+		return stat{}, false
 	}
-	parent, err = strconv.Atoi(fields[1])
-	return parent, fields[0] == "Z" || fields[0] == "X", err == nil
+	parent, err1 := strconv.Atoi(fields[1])
+	started, err2 := strconv.ParseUint(fields[19], 10, 64)
+	ended := fields[0] == "Z" || fields[0] == "X"
+	return stat{process{pid, started}, parent, ended}, err1 == nil && err2 == nil
 }
 
 // end asks all processes of the tree to end, and kills those that are still
 // there after grace, until none is left.
-func (t tree) end(grace time.Duration) error {
-	if len(t.living()) == 0 {
-		return nil
-	}
+func (t *tree) end(grace time.Duration) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	t.signal(syscall.SIGTERM)
-	patience, stop := context.WithTimeout(context.Background(), grace)
-	defer stop()
-	for asked := true; len(t.living()) > 0; {
-		select {
-		case <-tick.C:
-			if !asked {
-				t.signal(syscall.SIGKILL)
-			}
-		case <-patience.Done():
-			if !asked { // a process that cannot be killed is the kernel's
-				return errors.New("end processes: some do not end")
-			}
-			asked = false
-			t.signal(syscall.SIGKILL)
-			patience, stop = context.WithTimeout(context.Background(), 5*time.Second)
-			defer stop()
+	began, s := time.Now(), syscall.SIGTERM
+	for asked := false; ; {
+		left := t.living()
+		if len(left) == 0 {
+			return nil
 		}
+		over := time.Since(began)
+		if over > grace {
+			s = syscall.SIGKILL
+		}
+		if over > grace+5*time.Second { // a process that cannot be killed is the kernel's
+			return errors.New("end processes: some do not end")
+		}
+		if s == syscall.SIGKILL || !asked {
+			signalAll(left, s)
+			asked = true
+		}
+		<-tick.C
 	}
-	return nil
 }
 
-// signal sends a signal to each process. A handle is taken first and the
+// signalAll sends a signal to each process. A handle is taken first and the
 // process looked at again, so that a number that was given to another process
 // meanwhile is left alone.
-func (t tree) signal(s syscall.Signal) {
-	for _, pid := range t.living() {
-		p, err := os.FindProcess(pid)
+func signalAll(all []process, s syscall.Signal) {
+	for _, one := range all {
+		p, err := os.FindProcess(one.pid)
 		if err != nil {
 			continue
 		}
-		if parent, _, ok := parentOf(pid); ok && (t.marks(pid) || parent != 1) {
+		if now, ok := statOf(one.pid); ok && now.process == one {
 			p.Signal(s)
 		}
 		p.Release()
