@@ -3,6 +3,7 @@
 package deploy_test
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -72,6 +73,7 @@ type secret struct {
 	Source string `yaml:"source"`
 	Target string `yaml:"target"`
 	Mode   int    `yaml:"mode"`
+	UID    string `yaml:"uid"`
 }
 
 type port struct {
@@ -233,6 +235,9 @@ func TestSecretsAreFiles(t *testing.T) {
 			}
 			if m.Mode != 0o400 {
 				t.Errorf("secret %s has mode %o, want 400", m.Source, m.Mode)
+			}
+			if user, _, _ := strings.Cut(s.User, ":"); s.ours() && cmp.Or(m.UID, "0") != cmp.Or(user, "0") {
+				t.Errorf("secret %s belongs to user %q, the process is user %q: it cannot read it", m.Source, m.UID, s.User)
 			}
 		}
 		for _, word := range s.Command {
