@@ -54,11 +54,16 @@ func newBench(t *testing.T) *bench {
 		Filtered: true, At: time.Now()}}); err != nil {
 		t.Fatal(err)
 	}
+	return b
+}
+
+// follow has the API hear of events, which waiting needs. It ends a second
+// late: a read of the stream blocks so long.
+func (b *bench) follow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); b.st.Follow(ctx, slog.New(slog.DiscardHandler)) }()
-	t.Cleanup(func() { cancel(); <-done })
-	return b
+	b.Cleanup(func() { cancel(); <-done })
 }
 
 // benchWithoutRedis is an API whose Redis is gone.

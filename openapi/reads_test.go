@@ -206,6 +206,7 @@ func TestWaitForAJob(t *testing.T) {
 		t.Run("ends/"+name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
+			b.follow()
 			job := b.create(alice, "bucket-1").Job.ID
 			done := make(chan *httptest.ResponseRecorder, 1)
 			go func() { done <- b.call(aliceKey, "GET", "/api/jobs/"+job+name, "", headers...) }()
@@ -225,6 +226,7 @@ func TestWaitForAJob(t *testing.T) {
 	t.Run("time is up", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t)
+		b.follow()
 		job := b.create(alice, "bucket-1").Job.ID
 		begun := time.Now()
 		var got functions.JobAnswer
