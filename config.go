@@ -159,11 +159,14 @@ func (c *Config) derive() (err error) {
 	return err
 }
 
-// secrets reads the keys, which the gateway does without.
-func (c *Config) secrets() (err error) {
-	if c.keys, err = openapi.ParseKeys(c.APIKey, c.APIKeys); err != nil {
-		return err
-	}
+// readKeys reads the API keys, which only the API needs.
+func (c *Config) readKeys() (err error) {
+	c.keys, err = openapi.ParseKeys(c.APIKey, c.APIKeys)
+	return err
+}
+
+// makeBox reads SECRET_KEY, which the gateway does without.
+func (c *Config) makeBox() (err error) {
 	if len(c.SecretKeys) == 0 {
 		return fmt.Errorf("no SECRET_KEY: set it to at least %d random characters, and keep it", seal.MinKey)
 	}

@@ -178,8 +178,13 @@ func serve(s streams, r roles) error {
 	if err != nil {
 		return err
 	}
+	if r.api {
+		if err := cfg.readKeys(); err != nil {
+			return err
+		}
+	}
 	if r.api || r.worker {
-		if err := cfg.secrets(); err != nil {
+		if err := cfg.makeBox(); err != nil {
 			return err
 		}
 	}

@@ -87,6 +87,7 @@ func stop(ctx context.Context, d *Deps, a StopContainerArgs) error {
 		return err
 	}
 	if !a.Purge {
+		Settle(ctx)
 		return record(ctx, d, c)
 	}
 	return Step(ctx, "purge", func(ctx context.Context) error {

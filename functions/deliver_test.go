@@ -83,7 +83,7 @@ func TestDeliverDue(t *testing.T) {
 		b := newBench(t)
 		job := b.admit(testUsual, scriptedArgs{}).Job.ID
 		b.lose(job, 1)
-		if _, err := b.Store.Take(t.Context(), job); err != nil {
+		if _, err := b.Store.Take(t.Context(), job, 1); err != nil {
 			t.Fatal(err)
 		}
 		b.deliverDue()
@@ -119,7 +119,7 @@ func TestForceWakesAStopThatWaits(t *testing.T) {
 	c := b.running()
 	job := b.stop(StopContainerArgs{ID: c.ID}).Job.ID
 	b.engine.Fail("", "/services", 500, -1)
-	retry(t, Execute(t.Context(), b.Deps, job), time.Second)
+	retry(t, Execute(t.Context(), b.Deps, newest(job)), time.Second)
 	b.stop(StopContainerArgs{ID: c.ID})
 	b.delivery(job, 2, queue.Absent) // asking again alone changes nothing
 	again := b.stop(StopContainerArgs{ID: c.ID, Force: true})

@@ -10,6 +10,7 @@ import (
 
 	"berth/internal/ide"
 	"berth/internal/store"
+	"berth/queue"
 )
 
 // RetryError asks the queue to bring a delivery again after a while.
@@ -35,8 +36,9 @@ var (
 
 // Execute works on one delivery of a job. A nil error acknowledges it; a
 // *RetryError brings it again.
-func Execute(ctx context.Context, d *Deps, job string) error {
-	h, err := d.Store.Take(ctx, job)
+func Execute(ctx context.Context, d *Deps, delivery queue.Delivery) error {
+	job := delivery.Job
+	h, err := d.Store.Take(ctx, job, delivery.Number)
 	switch {
 	case errors.Is(err, store.ErrEnded), errors.Is(err, store.ErrHeld):
 		return nil // whoever ends the attempt delivers those that wait
@@ -207,9 +209,9 @@ func backoff(n int) time.Duration {
 // wanted returns why a run should not go on, or nil.
 func (r *running) wanted(f store.Flags) error {
 	switch h := r.held; {
-	case f.Cancel && r.info.Cancelable:
+	case f.Cancel && r.info.Cancelable && !r.settled.Load():
 		return errCanceled
-	case len(r.info.Expect) == 0 || f.Status == "": // a record that is gone is the function's to judge
+	case len(r.info.Expect) == 0 || r.settled.Load() || f.Status == "": // a record that is gone is the function's to judge
 		return nil
 	case f.Run != h.Run || !slices.Contains(r.info.Expect, f.Status):
 		return errSuperseded

@@ -192,7 +192,7 @@ func TestCleaningUpIsTriedUntilItSucceeds(t *testing.T) {
 // kill ends an attempt the way a killed worker does: the lease runs out.
 func (b *bench) kill(out store.Admitted) {
 	b.Helper()
-	if _, err := b.Store.Take(b.Context(), out.Job.ID); err != nil {
+	if _, err := b.Store.Take(b.Context(), out.Job.ID, 1); err != nil {
 		b.Fatal(err)
 	}
 	b.must(b.rdb.Del(b.Context(), "{berth}:lease:"+out.Container.ID).Err())
@@ -389,7 +389,7 @@ func TestShutdownHandsTheJobBack(t *testing.T) {
 			return ctx.Err()
 		})
 	}
-	if err := Execute(context.WithValue(ctx, scriptKey{}, s), b.Deps, out.Job.ID); err != nil {
+	if err := Execute(context.WithValue(ctx, scriptKey{}, s), b.Deps, newest(out.Job.ID)); err != nil {
 		t.Fatal(err)
 	}
 	j := b.job(out.Job.ID)
@@ -447,7 +447,7 @@ func TestUnknownFunctionIsLeftToNewerWorkers(t *testing.T) {
 	b := newBench(t)
 	out, err := b.Store.Admit(t.Context(), store.Admission{Function: "test-of-tomorrow", MaxAttempts: 1, By: alice, Args: struct{}{}})
 	b.must(err)
-	retry(t, Execute(t.Context(), b.Deps, out.Job.ID), time.Minute)
+	retry(t, Execute(t.Context(), b.Deps, newest(out.Job.ID)), time.Minute)
 	if j := b.job(out.Job.ID); j.Status != ide.JobQueued || j.Attempt != 0 {
 		t.Errorf("got job %+v, want it queued and no attempt counted", j)
 	}
@@ -515,7 +515,7 @@ func TestRedisGone(t *testing.T) {
 	defer away.Close()
 	d := *b.Deps
 	d.Store, d.Queue = store.New(away, store.Config{}), queue.New(away)
-	retry(t, Execute(t.Context(), &d, job), time.Second)
+	retry(t, Execute(t.Context(), &d, newest(job)), time.Second)
 	wantError(t, "DeliverDue", DeliverDue(t.Context(), &d), ide.QueueUnavailable, false)
 	_, err := Cancel(t.Context(), &d, alice, job)
 	wantError(t, "Cancel", err, ide.QueueUnavailable, false)
@@ -535,7 +535,7 @@ func TestRedisGoneAtTheEnd(t *testing.T) {
 	out := b.admit(testUsual, scriptedArgs{})
 	for name, err := range map[string]error{"success": nil, "failure": ide.Errorf(ide.Internal, "no")} {
 		ctx, cancel := context.WithCancel(t.Context())
-		h, terr := b.Store.Take(ctx, out.Job.ID)
+		h, terr := b.Store.Take(ctx, out.Job.ID, 1)
 		b.must(terr)
 		cancel() // no call to Redis gets through
 		r := &running{held: h, info: registry["test-usual"]}

@@ -164,6 +164,12 @@ func (f *Function[A]) Enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 	if err != nil {
 		return store.Admitted{}, err
 	}
+	if key != "" {
+		// before the state is looked at, which the first request may have changed
+		if was, err := d.Store.Answered(ctx, p.Name, key, digest); err != nil || was != "" {
+			return store.Admitted{Answered: was}, err
+		}
+	}
 	adm, err := f.Admit(ctx, d, p, a)
 	if err != nil {
 		return store.Admitted{}, err
@@ -176,7 +182,7 @@ func (f *Function[A]) Enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 	}
 	if !out.Open {
 		deliver(ctx, d, out.Job.ID, 1)
-	} else if adm.Force {
+	} else if out.Forced {
 		nudge(ctx, d, out.Job.ID)
 	}
 	return out, nil

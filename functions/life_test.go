@@ -146,7 +146,7 @@ func TestEveryStepMayRunTwice(t *testing.T) {
 	begins := time.Second
 	for i, path := range []string{"/configs", "/secrets", "/services/create", "/tasks"} {
 		b.engine.Fail("", path, http.StatusInternalServerError, -1)
-		retry(t, Execute(t.Context(), b.Deps, job), begins<<i)
+		retry(t, Execute(t.Context(), b.Deps, newest(job)), begins<<i)
 		b.engine.Heal()
 		if c := b.container(id); c.Status != ide.Starting || b.job(job).Error.Code != ide.Docker {
 			t.Fatalf("after a failure of %s it is %s: %v", path, c.Status, b.job(job).Error)
@@ -236,7 +236,7 @@ func TestStartIsCanceled(t *testing.T) {
 	b.inside.say("agent", answer{status: 503})
 	out := b.create(CreateContainerRequest{})
 	done := make(chan error, 1)
-	go func() { done <- Execute(t.Context(), b.Deps, out.Job.ID) }()
+	go func() { done <- Execute(t.Context(), b.Deps, newest(out.Job.ID)) }()
 	b.untilStep(out.Job.ID, "agent")
 	if _, err := Cancel(t.Context(), b.Deps, alice, out.Job.ID); err != nil {
 		t.Fatal(err)
@@ -260,7 +260,7 @@ func TestStopWinsOverAStartUnderWay(t *testing.T) {
 	out := b.create(CreateContainerRequest{})
 	id := out.Container.ID
 	done := make(chan error, 1)
-	go func() { done <- Execute(t.Context(), b.Deps, out.Job.ID) }()
+	go func() { done <- Execute(t.Context(), b.Deps, newest(out.Job.ID)) }()
 	b.untilStep(out.Job.ID, "agent")
 	stop := b.stop(StopContainerArgs{ID: id})
 	if err := <-done; err != nil {
@@ -302,7 +302,7 @@ func TestStopOnANodeThatIsDown(t *testing.T) {
 	c := b.running()
 	b.engine.SetNode(b.engine.NodeID(), func(n *engine.Node) { n.Status.State = engine.NodeStateDown })
 	job := b.stop(StopContainerArgs{ID: c.ID}).Job.ID
-	retry(t, Execute(t.Context(), b.Deps, job), time.Second)
+	retry(t, Execute(t.Context(), b.Deps, newest(job)), time.Second)
 	if j := b.job(job); j.Error == nil || j.Error.Code != ide.ContainerStopFailed || !strings.Contains(j.Error.Message, "node is down") {
 		t.Errorf("got %v, want that the node is down", j.Error)
 	}
@@ -328,7 +328,7 @@ func TestForceReachesAStopThatWaits(t *testing.T) {
 	defer release()
 	job := b.stop(StopContainerArgs{ID: c.ID}).Job.ID
 	done := make(chan error, 1)
-	go func() { done <- Execute(t.Context(), b.Deps, job) }()
+	go func() { done <- Execute(t.Context(), b.Deps, newest(job)) }()
 	b.untilStep(job, "tasks")
 	b.stop(StopContainerArgs{ID: c.ID, Force: true})
 	if err := <-done; err != nil {

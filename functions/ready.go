@@ -28,16 +28,18 @@ const readyTimeout = 2 * time.Minute
 // The worker is on the containers' network and calls it directly. While there
 // is no answer it looks now and then whether the task still runs: a program
 // that ends at once may have been seen running.
-func (d *Deps) waitAgent(ctx context.Context, c ide.Container, address, token string) error {
-	url := "http://" + net.JoinHostPort(address, strconv.Itoa(ide.AgentPort)) + "/_berth/status"
+// The address is where the task is then.
+func (d *Deps) waitAgent(ctx context.Context, c ide.Container, address, token string) (string, error) {
 	looked := time.Now()
-	return d.poll(ctx, "The agent in the container does not answer.", func(ctx context.Context) (bool, error) {
+	err := d.poll(ctx, "The agent in the container does not answer.", func(ctx context.Context) (bool, error) {
 		if time.Since(looked) > 3*time.Second {
-			if _, err := d.Swarm.WaitRunning(ctx, c, func(string) {}); err != nil {
+			task, err := d.Swarm.WaitRunning(ctx, c, func(string) {})
+			if err != nil {
 				return false, err
 			}
-			looked = time.Now()
+			address, looked = task.Address, time.Now()
 		}
+		url := "http://" + net.JoinHostPort(address, strconv.Itoa(ide.AgentPort)) + "/_berth/status"
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return false, err
@@ -58,6 +60,7 @@ func (d *Deps) waitAgent(ctx context.Context, c ide.Container, address, token st
 		Progress(ctx, s.Message)
 		return s.Ready, nil
 	})
+	return address, err
 }
 
 // waitURLs returns when the three URLs answer through the edge, the way that

@@ -19,6 +19,7 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 		return err
 	}
 	if c.Status == ide.Running {
+		Settle(ctx)
 		return record(ctx, d, c) // an earlier attempt came this far
 	}
 	secrets, data, err := d.secrets(c)
@@ -41,6 +42,9 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 			if err != nil {
 				return err
 			}
+			if err := d.removeEarlier(ctx, c); err != nil {
+				return err
+			}
 			return d.Swarm.CreateService(ctx, clamped, secretID)
 		}},
 		{"task", func(ctx context.Context) (err error) {
@@ -48,12 +52,13 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 			return err
 		}},
 		{"agent", func(ctx context.Context) error {
-			if err := d.waitAgent(ctx, c, task.Address, secrets.AgentToken); err != nil {
+			address, err := d.waitAgent(ctx, c, task.Address, secrets.AgentToken)
+			if err != nil {
 				return err
 			}
 			c, err = d.Store.Update(ctx, id, func(c *ide.Container) error {
 				if c.Run == run {
-					c.Address = task.Address
+					c.Address = address
 				}
 				return nil
 			})
@@ -77,6 +82,7 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 	if err != nil {
 		return err
 	}
+	Settle(ctx)
 	SetResult(ctx, "urls", c.URLs)
 	return record(ctx, d, c)
 }
@@ -115,15 +121,27 @@ func (d *Deps) clamp(ctx context.Context, c ide.Container) (ide.Container, error
 	return c, nil
 }
 
+// removeEarlier takes away what a stop that failed left of the run before: a
+// service of the same name would refuse this one.
+func (d *Deps) removeEarlier(ctx context.Context, c ide.Container) error {
+	if c.Run == 1 {
+		return nil
+	}
+	if err := d.Swarm.RemoveService(ctx, c.ID, c.Run-1); err != nil {
+		return err
+	}
+	return d.Swarm.RemoveSecret(ctx, c.ID, c.Run-1)
+}
+
 // failStart marks a run as failed and removes what was made of it. The config
 // stays: it is the record, and the container can be started again.
 func failStart(ctx context.Context, d *Deps, id string, run int, by string, cause *ide.Error) error {
 	now := time.Now().UTC()
-	c, err := d.Store.Move(ctx, id, run, ide.Failed, by, cause.Message, func(c *ide.Container) {
+	c, err := d.Store.MoveFrom(ctx, id, run, []ide.Status{ide.Starting}, ide.Failed, by, cause.Message, func(c *ide.Container) {
 		c.Error, c.StoppedAt, c.ShutdownReason, c.Address = public(startError(cause)), &now, ide.ByError, ""
 	})
 	if ide.HasCode(err, ide.Conflict) || ide.HasCode(err, ide.ContainerNotFound) {
-		return nil // a stop or a later run owns it now, and cleans up
+		return nil // it runs, or a stop or a later run owns it now, and cleans up
 	}
 	if err != nil {
 		return err

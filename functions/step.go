@@ -21,6 +21,8 @@ type running struct {
 	held  *store.Held
 	info  *Info
 	force atomic.Bool
+
+	settled atomic.Bool // the job's purpose is reached: nobody can supersede or cancel it
 }
 
 type runningKey struct{}
@@ -69,6 +71,12 @@ func (r *running) endStep(err error) {
 // Forced says whether force was asked for, so far as is known.
 func Forced(ctx context.Context) bool {
 	return ctx.Value(runningKey{}).(*running).force.Load()
+}
+
+// Settle says that the job has reached its purpose. What follows is telling
+// of it, and is done whatever becomes of the container.
+func Settle(ctx context.Context) {
+	ctx.Value(runningKey{}).(*running).settled.Store(true)
 }
 
 // Progress shows how far the present step is.

@@ -170,7 +170,7 @@ func (b *bench) update(id string, change func(*ide.Container)) {
 // end ends a job as a worker does.
 func (b *bench) end(job string, status ide.JobStatus, why *ide.Error) {
 	b.Helper()
-	h, err := b.st.Take(b.Context(), job)
+	h, err := b.st.Take(b.Context(), job, 1<<20)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func TestRetryOfAFailedStart(t *testing.T) {
 	if code := send(t, srv, streamAlice, "POST", "/api/jobs/"+job+"/retry", "", &e); code != http.StatusConflict {
 		t.Errorf("retry of a queued job: got %d", code)
 	}
-	h, err := st.Take(t.Context(), job)
+	h, err := st.Take(t.Context(), job, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -268,7 +268,7 @@ func TestCancelJob(t *testing.T) {
 	job := b.create(alice, "bucket-1").Job.ID
 	var got functions.JobAnswer
 	b.read(b.call(aliceKey, "DELETE", "/api/jobs/"+job, ""), http.StatusAccepted, &got)
-	h, err := b.st.Take(t.Context(), job)
+	h, err := b.st.Take(t.Context(), job, 1<<20)
 	if err != nil || !h.Flags.Cancel || got.ID != job {
 		t.Errorf("got %+v, %v, want the job to be canceled", got, err)
 	}

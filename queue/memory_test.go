@@ -147,7 +147,7 @@ func TestAsynqWorksInMemory(t *testing.T) {
 	for range 2 { // the delivery, and its second try
 		select {
 		case got := <-payloads:
-			if want := `{"job":"` + job + `"}`; got != want {
+			if want := `{"job":"` + job + `","number":1}`; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		case <-time.After(10 * time.Second):

@@ -38,7 +38,8 @@ const (
 // Delivery is the payload of a job's task. Everything else stands in the
 // job's record.
 type Delivery struct {
-	Job string `json:"job"`
+	Job    string `json:"job"`
+	Number int    `json:"number"` // a job's later deliveries replace its earlier ones
 }
 
 // Tick is the payload of a scheduled function's task.
@@ -69,7 +70,7 @@ func taskID(job string, delivery int) string { return job + "#" + strconv.Itoa(d
 // Deliver puts a job on its queue. A delivery that is there already is a
 // success.
 func (c *Client) Deliver(ctx context.Context, job string, delivery int, queue string, timeout time.Duration) error {
-	payload, err := json.Marshal(Delivery{Job: job})
+	payload, err := json.Marshal(Delivery{Job: job, Number: delivery})
 	if err != nil {
 		return fmt.Errorf("encode delivery: %w", err)
 	}

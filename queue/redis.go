@@ -68,7 +68,7 @@ func Connect(ctx context.Context, url string) (*Redis, error) {
 	}
 	if info, err := client.Info(ctx, "cluster").Result(); err == nil && containsLine(info, "cluster_enabled:1") {
 		_ = client.Close() // refused
-		return nil, errors.New("this is a Redis Cluster; Berth needs a single node or Sentinel, see docs/SCALING.md")
+		return nil, errors.New("this is a Redis Cluster; Berth needs a single node or Sentinel")
 	}
 	return &Redis{Client: client, Durability: External}, nil
 }

@@ -31,7 +31,9 @@ func (w *Worker) report(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	info, err := w.deps.Swarm.Info(ctx)
-	w.node.manager.Store(err == nil && info.Manager)
+	if err == nil {
+		w.node.manager.Store(info.Manager) // an engine that does not answer is still what it was
+	}
 	me := ide.Worker{ID: w.id, Node: info.NodeID, Manager: err == nil && info.Manager, Engine: err == nil && info.SwarmActive,
 		Filtered: w.node.filtered.Load(), Version: w.cfg.Version, At: time.Now().UTC()}
 	if rerr := w.deps.Store.Report(ctx, me); rerr != nil {

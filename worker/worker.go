@@ -54,6 +54,45 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.deps.Store.Ping(ctx); err != nil {
 		return fmt.Errorf("reach redis: %w", err) // asynq's Start would not say
 	}
+	group, loops := errgroup.WithContext(ctx)
+	group.Go(func() error { w.every(loops, 5*time.Second, "deliver due jobs", w.deliverDue); return nil })
+	group.Go(func() error { w.cron(loops); return nil })
+	group.Go(func() error { w.every(loops, 5*time.Second, "report node", w.report); return nil })
+	group.Go(func() error { w.every(loops, time.Second, "keep isolation", w.isolate); return nil })
+	group.Go(func() error { return w.serve(loops) })
+	err := group.Wait()
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := w.deps.Store.Leave(bye, w.id); err != nil {
+		w.log.Warn("worker could not sign off", "err", err)
+	}
+	return err
+}
+
+// managerPoll is how soon a change of the node's role is seen here, after the
+// report that told of it.
+const managerPoll = 50 * time.Millisecond
+
+// serve takes jobs from the queue while the engine of this node is a manager:
+// no other can write to the Swarm.
+func (w *Worker) serve(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if !w.node.manager.Load() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(managerPoll):
+			}
+			continue
+		}
+		if err := w.take(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take runs jobs until ctx ends, or until this node is no manager any more.
+func (w *Worker) take(ctx context.Context) error {
 	base, interrupt := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer interrupt(nil)
 	srv := asynq.NewServerFromRedisClient(w.rdb, asynq.Config{
@@ -70,22 +109,18 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.log.Info("worker runs", "concurrency", w.cfg.Concurrency)
 
-	group, loops := errgroup.WithContext(ctx)
-	group.Go(func() error { w.every(loops, 5*time.Second, "deliver due jobs", w.deliverDue); return nil })
-	group.Go(func() error { w.cron(loops); return nil })
-	group.Go(func() error { w.every(loops, 5*time.Second, "report node", w.report); return nil })
-	group.Go(func() error { w.every(loops, time.Second, "keep isolation", w.isolate); return nil })
-	<-ctx.Done()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for w.node.manager.Load() && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-look.C:
+		}
+	}
 	srv.Stop()
 	w.log.Info("worker drains", "grace", w.cfg.Grace)
 	w.drain(interrupt)
 	srv.Shutdown()
-	_ = group.Wait() // the loops return nil
-	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	if err := w.deps.Store.Leave(bye, w.id); err != nil {
-		w.log.Warn("worker could not sign off", "err", err)
-	}
 	return nil
 }
 
@@ -116,7 +151,7 @@ func (w *Worker) job(ctx context.Context, t *asynq.Task) error {
 	if err := json.Unmarshal(t.Payload(), &d); err != nil {
 		return fmt.Errorf("decode delivery: %w: %w", err, asynq.SkipRetry)
 	}
-	return functions.Execute(ctx, w.deps, d.Job)
+	return functions.Execute(ctx, w.deps, d)
 }
 
 // tick opens the job of a scheduled function.

@@ -176,4 +176,16 @@ func TestSameKeyManyTimes(t *testing.T) {
 	if got := len(c.made().services); got != 1 {
 		t.Errorf("got %d services", got)
 	}
+	stop := func() answer {
+		a, err := c.call("DELETE", "/api/containers/"+list[0].ID, "", "Idempotency-Key", "stop-once")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	first := stop()
+	c.succeed("container-stop:" + list[0].ID + ":1")
+	if again := stop(); again.status != http.StatusAccepted || string(again.body) != string(first.body) {
+		t.Errorf("a stop asked for again, when it is done: got %s, want the first answer %s", again, first)
+	}
 }

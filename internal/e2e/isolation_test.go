@@ -33,7 +33,9 @@ func TestThreeContainersOnTwoNodes(t *testing.T) {
 	nodes := map[string]bool{}
 	addresses := map[string]string{}
 	for _, id := range ids {
-		c.succeed("container-create:" + id + ":1")
+		if j := c.succeed("container-create:" + id + ":1"); j.Attempt != 1 {
+			t.Errorf("it took %d attempts: a worker that is no manager took it", j.Attempt)
+		}
 		nodes[c.get(id).Node] = true
 		one, err := c.store.Container(context.Background(), id)
 		if err != nil {

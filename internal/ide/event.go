@@ -23,7 +23,7 @@ type Route struct {
 	ID      string `json:"id"`
 	Status  Status `json:"status"`
 	Address string `json:"address,omitempty"` // IP on the overlay
-	Probe   string `json:"probe,omitempty"`   // while starting: header value that opens the way for the ready check
+	Probe   string `json:"probe,omitempty"`   // value of ProbeHeader that marks the control plane's own requests
 	Gone    bool   `json:"gone,omitempty"`    // the record was dropped
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"berth/internal/ide"
@@ -40,6 +41,7 @@ type Admitted struct {
 	Job       ide.Job
 	Container ide.Container
 	Open      bool   // the job was open before
+	Forced    bool   // it was, and force is new to it
 	Answered  string // the first answer to the same Idempotency-Key; then the rest is empty
 }
 
@@ -62,6 +64,24 @@ func (s *Store) Admit(ctx context.Context, a Admission) (Admitted, error) {
 			return out, err
 		}
 	}
+}
+
+// Answered returns the first answer to an Idempotency-Key of an owner's, or
+// nothing. With another request than the first it is
+// IDEMPOTENCY_KEY_REUSED.
+func (s *Store) Answered(ctx context.Context, owner, key, digest string) (string, error) {
+	was, err := s.rdb.Get(ctx, idemKey(owner, key)).Result()
+	if isNil(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", down(err)
+	}
+	first, answer, _ := strings.Cut(was, "\n")
+	if first != digest {
+		return "", refusal([]string{"reused"}, ide.Container{})
+	}
+	return answer, nil
 }
 
 // present is what an admission is decided on.
@@ -144,7 +164,7 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 		return Admitted{Job: job, Container: c}, false, nil
 	case "open":
 		out.Job, err = s.Job(ctx, got[1])
-		out.Container, out.Open = c, true
+		out.Container, out.Open, out.Forced = c, true, got[2] == "1"
 		return out, false, err
 	case "answered":
 		return Admitted{Answered: got[1]}, false, nil

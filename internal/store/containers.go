@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -148,13 +149,19 @@ func (s *Store) Update(ctx context.Context, id string, edit func(*ide.Container)
 // event. edit, which may be nil, changes further fields with it. A move out of the
 // live states keeps the reservation: Release frees it, when the task is gone.
 func (s *Store) Move(ctx context.Context, id string, run int, to ide.Status, by, message string, edit func(*ide.Container)) (ide.Container, error) {
+	return s.MoveFrom(ctx, id, run, ide.Statuses(), to, by, message, edit)
+}
+
+// MoveFrom is a Move that is a CONFLICT as well when the container is in none
+// of the states from.
+func (s *Store) MoveFrom(ctx context.Context, id string, run int, from []ide.Status, to ide.Status, by, message string, edit func(*ide.Container)) (ide.Container, error) {
 	var event *ide.Event
 	return s.change(ctx, id, &event, func(c *ide.Container) error {
 		event = nil
 		if c.Run != run {
 			return conflict(*c, "It was started again since.")
 		}
-		if !ide.CanMove(c.Status, to) {
+		if !ide.CanMove(c.Status, to) || c.Status != to && !slices.Contains(from, c.Status) {
 			return conflict(*c, fmt.Sprintf("It is %s, which cannot become %s.", c.Status, to))
 		}
 		if c.Status != to {

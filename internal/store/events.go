@@ -18,10 +18,7 @@ import (
 func routeOf(c ide.Container) ide.Route {
 	r := ide.Route{ID: c.ID, Status: c.Status}
 	if c.Status == ide.Starting || c.Status == ide.Running {
-		r.Address = c.Address
-	}
-	if c.Status == ide.Starting {
-		r.Probe = c.Probe
+		r.Address, r.Probe = c.Address, c.Probe
 	}
 	return r
 }

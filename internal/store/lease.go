@@ -32,11 +32,12 @@ type Flags struct {
 	Run    int        // of the container, now
 }
 
-// Take begins an attempt of a job. Errors: ErrHeld, ErrEnded,
+// Take begins an attempt of a job for one of its deliveries. Errors: ErrHeld,
+// ErrEnded, also for a delivery that a later one has replaced,
 // QUEUE_UNAVAILABLE.
-func (s *Store) Take(ctx context.Context, id string) (*Held, error) {
+func (s *Store) Take(ctx context.Context, id string, delivery int) (*Held, error) {
 	h := &Held{store: s, token: ide.NewID()}
-	got, err := s.run(ctx, takeScript, []string{jobKey(id), leaseKey(Target(id))}, id, h.token, s.cfg.LeaseTTL.Milliseconds())
+	got, err := s.run(ctx, takeScript, []string{jobKey(id), leaseKey(Target(id))}, id, h.token, s.cfg.LeaseTTL.Milliseconds(), delivery)
 	if err != nil {
 		return nil, err
 	}

@@ -39,9 +39,16 @@ local function release(id, run)
   if not r then return end
   local node, cpu, mem, its = r:match('^(%S+) (%d+) (%d+) (%d+)$')
   if run ~= '' and run ~= its then return end
-  redis.call('HINCRBY', P..'res:cpu', node, '-'..cpu)
-  redis.call('HINCRBY', P..'res:mem', node, '-'..mem)
+  if cpu ~= '0' then redis.call('HINCRBY', P..'res:cpu', node, '-'..cpu) end
+  if mem ~= '0' then redis.call('HINCRBY', P..'res:mem', node, '-'..mem) end
   redis.call('HDEL', P..'res', id)
+end
+-- reserve takes a place, "node cpu mem run", for a container.
+local function reserve(id, place)
+  local node, cpu, mem = place:match('^(%S+) (%d+) (%d+) %d+$')
+  redis.call('HSET', P..'res', id, place)
+  redis.call('HINCRBY', P..'res:cpu', node, cpu)
+  redis.call('HINCRBY', P..'res:mem', node, mem)
 end
 `
 
@@ -59,7 +66,7 @@ end
 // owner (0 = any), 20 idempotency hash, 21 answer, 22 idempotency TTL (s),
 // 23 force (0 or 1), 24 run, 25 the pair's job was seen open (0 or 1)
 //
-// Answers: [ok, node] [open, job] [answered, answer] [reused] [stale]
+// Answers: [ok, node] [open, job, force is new] [answered, answer] [reused] [stale]
 // [quota, live] [full, resource, best cpu, best memory] [nodata]
 var admitScript = redis.NewScript(library + `
 local fn, cid, seq, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
@@ -74,8 +81,12 @@ end
 local pair = fn..':'..cid
 local open = redis.call('HGET', P..'j:open', pair)
 if open then
-  if ARGV[23] == '1' then redis.call('HSET', P..'j:'..open, 'force', '1') end
-  return {'open', open}
+  local forced = '0'
+  if ARGV[23] == '1' and redis.call('HGET', P..'j:'..open, 'force') ~= '1' then
+    redis.call('HSET', P..'j:'..open, 'force', '1')
+    forced = '1'
+  end
+  return {'open', open, forced}
 end
 if ARGV[25] == '1' then return {'stale'} end
 if tonumber(redis.call('HGET', P..'j:seq', pair) or '0') + 1 ~= tonumber(seq) then return {'stale'} end
@@ -94,6 +105,7 @@ if ARGV[15] ~= '' then
     end
     if live >= most then return {'quota', tostring(live)} end
   end
+  local held = redis.call('HGET', P..'res', cid) -- by a stop that failed: its place counts as free
   release(cid, '')
   local cpu, mem = tonumber(ARGV[15]), tonumber(ARGV[16])
   local caps = redis.call('HGETALL', P..'cap')
@@ -117,6 +129,7 @@ if ARGV[15] ~= '' then
       end
     end
   end
+  if held and not best then reserve(cid, held) end
   if not fresh then return {'nodata'} end
   if not best then
     local what = 'memory'
@@ -124,9 +137,7 @@ if ARGV[15] ~= '' then
     return {'full', what, string.format('%.0f', maxcpu), string.format('%.0f', maxmem)}
   end
   node = best
-  redis.call('HSET', P..'res', cid, node..' '..ARGV[15]..' '..ARGV[16]..' '..ARGV[24])
-  redis.call('HINCRBY', P..'res:cpu', node, ARGV[15])
-  redis.call('HINCRBY', P..'res:mem', node, ARGV[16])
+  reserve(cid, node..' '..ARGV[15]..' '..ARGV[16]..' '..ARGV[24])
 end
 redis.call('HSET', P..'j:seq', pair, seq)
 local jid = fn..':'..cid..':'..seq
@@ -201,7 +212,7 @@ return {'ok'}
 //
 // KEYS: 1 job, 2 lease
 //
-// ARGV: 1 job ID, 2 token, 3 lease TTL (ms)
+// ARGV: 1 job ID, 2 token, 3 lease TTL (ms), 4 number of the delivery
 //
 // Answers: [ok, doc, args, attempt, cancel, force, failing, run, delivery]
 // [ended] [held] [gone]
@@ -210,6 +221,7 @@ local h = redis.call('HMGET', KEYS[1], 'doc', 'args', 'status', 'owner', 'queued
 if not h[1] then return {'gone'} end
 local s = h[3]
 if s == 'succeeded' or s == 'failed' or s == 'canceled' then return {'ended'} end
+if tonumber(ARGV[4]) < tonumber(h[10]) then return {'ended'} end
 if not redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then return {'held'} end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 redis.call('HSET', KEYS[1], 'status', 'running')

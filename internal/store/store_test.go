@@ -62,7 +62,7 @@ func admit(t testing.TB, s *Store, a Admission) Admitted {
 
 func take(t testing.TB, s *Store, job string) *Held {
 	t.Helper()
-	h, err := s.Take(t.Context(), job)
+	h, err := s.Take(t.Context(), job, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,18 +312,18 @@ func TestLeaseIsHeldByOne(t *testing.T) {
 	s := open(t, 4e9, 8<<30)
 	out := admit(t, s, create())
 	first := take(t, s, out.Job.ID)
-	if _, err := s.Take(t.Context(), out.Job.ID); !errors.Is(err, ErrHeld) {
+	if _, err := s.Take(t.Context(), out.Job.ID, 1); !errors.Is(err, ErrHeld) {
 		t.Fatalf("got %v, want ErrHeld", err)
 	}
 	stop := admit(t, s, stopping(out.Container.ID))
-	if _, err := s.Take(t.Context(), stop.Job.ID); !errors.Is(err, ErrHeld) {
+	if _, err := s.Take(t.Context(), stop.Job.ID, 1); !errors.Is(err, ErrHeld) {
 		t.Fatalf("another job of the same container: got %v, want ErrHeld", err)
 	}
 	waiting, err := first.End(t.Context(), ide.JobCanceled)
 	if err != nil || !cmp.Equal(waiting, []string{stop.Job.ID}) {
 		t.Fatalf("got waiting %v, %v, want the stop", waiting, err)
 	}
-	if _, err := s.Take(t.Context(), out.Job.ID); !errors.Is(err, ErrEnded) {
+	if _, err := s.Take(t.Context(), out.Job.ID, 1); !errors.Is(err, ErrEnded) {
 		t.Errorf("got %v, want ErrEnded", err)
 	}
 	take(t, s, stop.Job.ID)
@@ -357,7 +357,7 @@ func TestAnExpiredLeaseCannotWrite(t *testing.T) {
 func takeWhenFree(t *testing.T, s *Store, job string) *Held {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		h, err := s.Take(t.Context(), job)
+		h, err := s.Take(t.Context(), job, 1)
 		if err == nil {
 			return h
 		}
@@ -562,6 +562,63 @@ func TestRedeliverCountsOnce(t *testing.T) {
 	}
 	if err := s.Cancel(t.Context(), job); code(err) != ide.Conflict {
 		t.Errorf("cancel of an ended job: got %v", err)
+	}
+}
+
+func TestAReplacedDeliveryBeginsNothing(t *testing.T) {
+	t.Parallel()
+	s := open(t, 4e9, 8<<30)
+	job := admit(t, s, create()).Job.ID
+	if _, _, err := s.Redeliver(t.Context(), job, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Take(t.Context(), job, 1); !errors.Is(err, ErrEnded) {
+		t.Errorf("the first delivery: got %v, want ErrEnded", err)
+	}
+	if _, err := s.Take(t.Context(), job, 2); err != nil {
+		t.Errorf("the second: got %v", err)
+	}
+}
+
+func TestARefusedStartKeepsWhatAStopThatFailedHolds(t *testing.T) {
+	t.Parallel()
+	s := open(t, 4e9, 8<<30)
+	id := admit(t, s, create()).Container.ID
+	if _, err := s.Move(t.Context(), id, 1, ide.Failed, "test", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	node(t, s, ide.Node{ID: "n1", CPU: 5e8, Memory: 8 << 30})
+	again := Admission{Function: "container-start", MaxAttempts: 1, By: alice, Container: id, Args: struct{}{}, Reserve: true,
+		Edit: func(c *ide.Container) error { c.Run++; c.Status = ide.Starting; return nil }}
+	if _, err := s.Admit(t.Context(), again); code(err) != ide.ResourceLimitExceeded {
+		t.Fatalf("got %v", err)
+	}
+	rooms, err := s.Room(t.Context())
+	if err != nil || rooms[0].Reservation != 1 || rooms[0].FreeCPU != -5e8 {
+		t.Errorf("got %+v, %v, want the old reservation in its place", rooms, err)
+	}
+	if sum, err := s.rdb.HGet(t.Context(), resKey+":cpu", "n1").Int64(); err != nil || sum != 1e9 {
+		t.Errorf("the node's sum is %d, %v, want 1e9", sum, err)
+	}
+}
+
+func TestAReservationOfNothingIsReleased(t *testing.T) {
+	t.Parallel()
+	s := open(t, 4e9, 8<<30)
+	a := create()
+	a.New.Resources = ide.Resources{}
+	if err := s.Release(t.Context(), admit(t, s, a).Container.ID, 1); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMoveFrom(t *testing.T) {
+	t.Parallel()
+	s := open(t, 4e9, 8<<30)
+	id := admit(t, s, create()).Container.ID
+	admit(t, s, stopping(id))
+	if _, err := s.MoveFrom(t.Context(), id, 1, []ide.Status{ide.Starting}, ide.Failed, "test", "", nil); code(err) != ide.Conflict {
+		t.Errorf("a failing start beat the stop: %v", err)
 	}
 }
 
