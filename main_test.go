@@ -253,7 +253,7 @@ func TestServeRefuses(t *testing.T) {
 		"worker without a Redis":  {"worker", keys, "only `berth up`"},
 		"gateway without a Redis": {"gateway", nil, "only `berth up`"},
 		"api without keys":        {"api", nil, "no API key"},
-		"worker without keys":     {"worker", nil, "no API key"},
+		"worker without keys":     {"worker", nil, "no SECRET_KEY"},
 		"up with a bad setting":   {"up", append(keys, "ROUTING=dns"), "ROUTING"},
 		"a URL of nothing":        {"api", append(keys, "REDIS_URL=http://x"), "REDIS_URL cannot be read"},
 		"a port that is taken":    {"up", settings(t, "DATA_DIR="+shortDir(t), "LISTEN="+taken.Addr().String()), "listen"},
