@@ -248,6 +248,20 @@ func TestSecretsAreFiles(t *testing.T) {
 	})
 }
 
+// The API alone knows its keys, and the gateway, which strangers talk to, no
+// key at all.
+func TestKeysAreWhereTheyAreNeeded(t *testing.T) {
+	may := map[string][]string{"api_key": {"up", "api"}, "secret_key": {"up", "api", "worker"}}
+	each(t, func(t *testing.T, _ file, s service) {
+		for key, roles := range may {
+			has := slices.ContainsFunc(s.Secrets, func(m secret) bool { return m.Source == key })
+			if want := slices.Contains(roles, s.role()); has != want {
+				t.Errorf("has %s: %t, want %t", key, has, want)
+			}
+		}
+	})
+}
+
 func TestVariablesExist(t *testing.T) {
 	known := variables(t)
 	each(t, func(t *testing.T, _ file, s service) {
