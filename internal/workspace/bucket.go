@@ -68,6 +68,9 @@ type Bucket struct {
 	creds  *rotating
 	sse    encrypt.ServerSide
 
+	// patience is for how long a writer waits for a collector.
+	patience time.Duration
+
 	mu      sync.Mutex
 	checked bool // Check has succeeded
 }
@@ -103,7 +106,7 @@ func New(cfg Config) (*Bucket, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
 		return nil, ide.Errorf(ide.ValidationFailed, "The S3 endpoint is not a URL of the form https://host:port.")
 	}
-	b := &Bucket{cfg: cfg, prefix: strings.Trim(cfg.Prefix, "/"), creds: &rotating{value: cfg.Credentials}}
+	b := &Bucket{cfg: cfg, prefix: strings.Trim(cfg.Prefix, "/"), creds: &rotating{value: cfg.Credentials}, patience: time.Minute}
 	if b.prefix != "" {
 		b.prefix += "/"
 	}

@@ -130,7 +130,7 @@ func TestWriterWaitsForACollector(t *testing.T) {
 	if err := sum.UnmarshalText([]byte(sumHex("revived"))); err != nil {
 		t.Fatal(err)
 	}
-	list, err := json.Marshal(doomed{"another", []Sum{sum}})
+	list, err := json.Marshal(doomed{Author: "another", Objects: []Sum{sum}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,5 +160,43 @@ func TestWriterWaitsForACollector(t *testing.T) {
 	}
 	if v, err := b.Verify(t.Context(), 0); err != nil || v.Generation != 2 {
 		t.Errorf("verified %+v, %v", v, err)
+	}
+}
+
+// A collector that has died holds up a writer only for a while, and one that
+// has died in the writer's own directory not at all.
+func TestCollectorThatHasDied(t *testing.T) {
+	t.Parallel()
+	for _, same := range []bool{true, false} {
+		b := memory(t).bucket(t)
+		b.patience = time.Second
+		one := t.TempDir()
+		w, _ := mustRestore(t, b, one)
+		write(t, one, "f", "1")
+		mustSave(t, w)
+		author := "another"
+		if same {
+			author, b.patience = w.author, time.Hour
+		}
+		w.Close()
+		var sum Sum
+		if err := sum.UnmarshalText([]byte(sumHex("revived"))); err != nil {
+			t.Fatal(err)
+		}
+		list, err := json.Marshal(doomed{Author: author, Objects: []Sum{sum}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.put(t.Context(), b.collectKey(1), list); err != nil {
+			t.Fatal(err)
+		}
+		w, _ = mustRestore(t, b, one)
+		write(t, one, "revived", "revived")
+		if got := mustSave(t, w); got.Generation != 2 {
+			t.Errorf("saved %+v", got)
+		}
+		if lists, err := b.condemned(t.Context()); err != nil || len(lists) != 0 {
+			t.Errorf("lists left: %v, %v", lists, err)
+		}
 	}
 }

@@ -107,7 +107,8 @@ func (l *local) prepare() error {
 func (l *local) close() error {
 	var err error
 	if l.lock != nil {
-		err = l.lock.Close()
+		// Closing alone leaves the lock to a child that is being started.
+		err = errors.Join(syscall.Flock(int(l.lock.Fd()), syscall.LOCK_UN), l.lock.Close())
 	}
 	return errors.Join(err, l.root.Close())
 }
