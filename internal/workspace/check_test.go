@@ -3,6 +3,7 @@ package workspace
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -201,7 +202,7 @@ func TestVerifyReadsWhatHasAnotherETag(t *testing.T) {
 	b := versity(t).bucket(t)
 	dir := t.TempDir()
 	w, _ := mustRestore(t, b, dir)
-	text := strings.Repeat("0123456789abcdef", 400_000)
+	text := strings.Repeat("0123456789abcdef", partSize/16+1)
 	write(t, dir, "f", text)
 	mustSave(t, w)
 	key := b.key(objectsDir + sumHex(text))
@@ -214,6 +215,45 @@ func TestVerifyReadsWhatHasAnotherETag(t *testing.T) {
 	}
 	if _, err := b.Verify(t.Context(), 1); err != nil {
 		t.Error(err)
+	}
+}
+
+// Every body is signed whole, so that the store refuses what was changed on
+// the way, and keeps objects without an encoding of their own.
+func TestStoreChecksWhatArrives(t *testing.T) {
+	t.Parallel()
+	var corrupt atomic.Bool
+	s := versity(t).between(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if corrupt.Load() && r.Method == http.MethodPut && r.ContentLength > 0 {
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{strings.NewReader(strings.Repeat("!", int(r.ContentLength))), r.Body}
+		}
+		next.ServeHTTP(w, r)
+	})
+	b := s.bucket(t)
+	dir := t.TempDir()
+	w, _ := mustRestore(t, b, dir)
+	write(t, dir, "small", "text")
+	write(t, dir, "big", strings.Repeat("b", partSize+1))
+	mustSave(t, w)
+	for _, key := range b.keys(t) {
+		info, _, err := b.stat(t.Context(), b.key(key))
+		if err != nil || info.Metadata.Get("Content-Encoding") != "" {
+			t.Errorf("%s: encoding %q, %v", key, info.Metadata.Get("Content-Encoding"), err)
+		}
+	}
+	corrupt.Store(true)
+	for _, text := range []string{"other text", strings.Repeat("c", smallFile+1), strings.Repeat("d", partSize+1)} {
+		write(t, dir, "small", text)
+		if _, err := w.Save(t.Context()); err == nil || ide.IsPermanent(err) {
+			t.Errorf("save of %d bytes over a bad line: %v, want a transient error", len(text), err)
+		}
+	}
+	corrupt.Store(false)
+	if got := mustSave(t, w); got.Generation != 2 {
+		t.Errorf("saved %+v", got)
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
 )
 
 // helperEnv makes the test binary a process that saves until it is killed.
@@ -19,11 +22,17 @@ const helperEnv = "WORKSPACE_TEST_HELPER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(helperEnv) != "" {
-		if err := saveForEver(); err != nil {
+		act := saveForEver
+		if os.Getenv("HELPER_MODE") != "" {
+			act = saveOnce
+		}
+		if err := act(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		os.Exit(0)
 	}
+	minio.DefaultRetryUnit = 10 * time.Millisecond // faults are many here
 	os.Exit(m.Run())
 }
 

@@ -83,7 +83,7 @@ func versity(t testing.TB) server {
 	addr := l.Addr().String()
 	l.Close()
 	s := server{"http://" + addr, Credentials{AccessKey: "access", SecretKey: "secretsecret"}}
-	cmd := exec.Command(bin, "--port", addr, "--iam-dir", iam, "--quiet", "posix", data)
+	cmd := exec.Command(bin, "--port", addr, "--iam-dir", iam, "--quiet", "--keep-alive", "posix", data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.keys.AccessKey, "ROOT_SECRET_KEY="+s.keys.SecretKey)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
