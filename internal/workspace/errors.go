@@ -187,9 +187,6 @@ func try(ctx context.Context, doing string, f func() error) error {
 		if err == nil {
 			return nil
 		}
-		if file := (*fileError)(nil); errors.As(err, &file) {
-			return err
-		}
 		if err = explain(doing, err); attempt == 4 || ide.IsPermanent(err) || ctx.Err() != nil {
 			return err
 		}

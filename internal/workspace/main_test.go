@@ -24,10 +24,6 @@ import (
 	"github.com/rclone/gofakes3/s3mem"
 )
 
-var quiet = log.New(io.Discard, "", 0)
-
-func sumHex(text string) string { return Sum(sha256.Sum256([]byte(text))).String() }
-
 // server is an S3 store on loopback.
 type server struct {
 	url  string
@@ -38,7 +34,7 @@ type server struct {
 // by itself it looks and writes in two steps.
 func memory(t testing.TB) server {
 	t.Helper()
-	fake := gofakes3.New(s3mem.New(), gofakes3.WithAutoBucket(true), gofakes3.WithLogger(gofakes3.StdLog(quiet))).Server()
+	fake := gofakes3.New(s3mem.New(), gofakes3.WithAutoBucket(true), gofakes3.WithLogger(gofakes3.StdLog(log.New(io.Discard, "", 0)))).Server()
 	var mu sync.Mutex
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && r.Header.Get("If-None-Match") != "" {
@@ -83,7 +79,7 @@ func versity(t testing.TB) server {
 	addr := l.Addr().String()
 	l.Close()
 	s := server{"http://" + addr, Credentials{AccessKey: "access", SecretKey: "secretsecret"}}
-	cmd := exec.Command(bin, "--port", addr, "--iam-dir", iam, "--quiet", "--keep-alive", "posix", data)
+	cmd := exec.Command(bin, "--port", addr, "--iam-dir", iam, "--quiet", "posix", data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.keys.AccessKey, "ROOT_SECRET_KEY="+s.keys.SecretKey)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

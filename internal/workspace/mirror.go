@@ -31,7 +31,6 @@ type plainFile struct {
 // Mirrored says what was done to the plain files.
 type Mirrored struct {
 	Copied, Removed int
-	Took            time.Duration // included in that of the save
 	// Conflicts are plain files that another program has written since they were
 	// copied: they are left, and win at the next restore.
 	Conflicts []string
@@ -142,8 +141,6 @@ func (w *Workspace) mirror(ctx context.Context) (m Mirrored, err error) {
 	if len(removes)+len(copies) == 0 {
 		return m, nil
 	}
-	began := time.Now()
-	defer func() { m.Took = time.Since(began) }()
 	j := journal{Generation: w.header.Generation, Author: w.author, Plain: map[string]journalLine{}}
 	for _, t := range removes {
 		j.Plain[t.path] = journalLine{Old: t.etags}

@@ -42,8 +42,7 @@ type outside struct {
 	size  int64
 	mtime time.Time
 	mode  uint32
-	sum   Sum       // what our file had there; zero if it had none
-	saved time.Time // its time
+	sum   Sum // what our file had there; zero if it had none
 }
 
 // survey is what a look at the plain files has found.
@@ -133,7 +132,7 @@ func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 		}
 		f := outside{path: p, etag: o.ETag, size: o.Size, mtime: o.LastModified, mode: 0o644}
 		if isFile {
-			f.mode, f.sum, f.saved = k.Mode, k.Sum, time.Unix(0, k.MTime)
+			f.mode, f.sum = k.Mode, k.Sum
 		}
 		s.files = append(s.files, f)
 		return nil

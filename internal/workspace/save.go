@@ -28,10 +28,6 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 		return Saved{}, &ide.Error{Code: ide.Conflict, Err: ErrNotRestored,
 			Message: "The workspace is not the directory that was restored."}
 	}
-	// The user may have removed Berth's directory with everything else.
-	if err := w.local.root.MkdirAll(tempDir, 0o700); err != nil {
-		return Saved{}, fmt.Errorf("save workspace: %w", err)
-	}
 	if err := w.settle(ctx); err != nil {
 		return Saved{}, w.remember(err)
 	}
@@ -65,7 +61,7 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 // scanAndCommit returns the tree, if it came to one, with what went wrong.
 func (w *Workspace) scanAndCommit(ctx context.Context) (t *tree, err error) {
 	for range 3 {
-		t, err = w.scan(ctx, w.storeFile)
+		t, err = w.scan(ctx, func(ctx context.Context, p string, t *tree) error { return w.uploads.store(ctx, w, p, t) })
 		if err != nil {
 			return nil, fmt.Errorf("save workspace: %w", err)
 		}

@@ -33,7 +33,6 @@ type Workspace struct {
 	b      *Bucket
 	local  *local
 	author string
-	before string // who wrote from this directory before, and is gone
 
 	generation atomic.Int64 // header's, without waiting for a save
 
