@@ -1,0 +1,199 @@
+import { AxeBuilder } from '@axe-core/playwright'
+import { type Page, expect, test } from '@playwright/test'
+
+// Against the real program, a real Redis and a real Swarm: internal/e2e starts them and this.
+const base = process.env.BASE_URL ?? ''
+const key = process.env.ADMIN_KEY ?? ''
+const bucket = `flows-${Date.now().toString(36)}`
+const drained = process.env.DRAIN_NODE // a node that may be drained
+
+test.describe.configure({ mode: 'serial' })
+test.skip(base === '', 'BASE_URL and ADMIN_KEY say where a control plane is: LAB=… RUN=TestDashboard make lab-test')
+
+let page: Page
+let id = ''
+const wrong: string[] = []
+
+test.beforeAll(async ({ browser }) => {
+  page = await (await browser.newContext({ baseURL: base, viewport: { width: 1440, height: 900 } })).newPage() // axe wants a context
+  page.on('console', (m) => {
+    // A browser has no Cross-Origin-Opener-Policy over plain HTTP, and says so; that is no fault of the page.
+    if (m.type() === 'error' && !/status of 40[134]|Cross-Origin-Opener-Policy header has been ignored/.test(m.text())) wrong.push(m.text())
+  })
+  page.on('pageerror', (e) => wrong.push(String(e)))
+})
+test.afterAll(async () => page.context().close())
+test.afterEach(() => expect(wrong.splice(0), 'what the browser complains of').toEqual([]))
+
+// started runs in the page, with its session.
+async function started(body: object): Promise<string> {
+  const answer = await fetch('/api/containers/start', { method: 'POST', body: JSON.stringify(body), headers: { 'Content-Type': 'application/json', Prefer: 'wait=60' } })
+  return ((await answer.json()) as { id: string }).id
+}
+
+async function login(p: Page, with_: string): Promise<void> {
+  await p.getByLabel('API key').fill(with_)
+  await p.getByRole('button', { name: 'Log in' }).click()
+}
+
+test('log in: a wrong key is told, the right one leads to where one wanted to go', async () => {
+  await page.goto('/dashboard/containers')
+  await expect(page).toHaveURL(/login\?next=/)
+  await login(page, 'a-key-that-nobody-has-a-key-that-nobody-has')
+  await expect(page.getByRole('alert')).toContainText('This key is not known')
+  await login(page, key)
+  await expect(page.locator('h1')).toHaveText('Containers')
+  await expect(page.getByText('Live', { exact: true }).last()).toBeVisible()
+})
+
+test('create: whether it fits shows while one types; its job is followed until it runs', async () => {
+  await page.getByRole('button', { name: /^Create/ }).first().click()
+  const dialog = page.getByRole('dialog', { name: 'Create a container' })
+  await dialog.getByLabel('Bucket', { exact: true }).fill(bucket)
+  await expect(dialog.getByText(/^Fits on \d/)).toBeVisible()
+  await dialog.getByLabel('CPU limit').fill('1000')
+  await dialog.getByLabel('CPU limit').blur()
+  await expect(dialog.getByText('At most 512.')).toBeVisible()
+  await expect(dialog.getByText(/^Fits on \d/)).toBeHidden()
+  await dialog.getByLabel('CPU limit').fill('')
+  await expect(dialog.getByText(/^Fits on \d/)).toBeVisible()
+  await dialog.getByRole('button', { name: 'Create' }).click()
+  await expect(page).toHaveURL(/open=[a-z0-9]{13}/)
+  id = new URL(page.url()).searchParams.get('open') ?? ''
+  const drawer = page.getByRole('dialog').filter({ hasText: id })
+  await expect(drawer.getByText('running', { exact: true }).first()).toBeVisible({ timeout: 90_000 })
+  await expect(page.getByRole('region', { name: 'Notifications' })).toContainText(`Create ${id}`)
+})
+
+test('its row, its timeline and the overview say the same', async () => {
+  const drawer = page.getByRole('dialog').filter({ hasText: id })
+  await drawer.getByRole('tab', { name: 'Timeline' }).click()
+  await expect(drawer.getByText('Container create')).toBeVisible()
+  await expect(drawer.getByText('Running', { exact: true })).toBeVisible()
+  await page.keyboard.press('Escape')
+  await expect(page.getByRole('row').filter({ hasText: id })).toContainText('running')
+  await page.getByRole('link', { name: 'Overview' }).click()
+  await expect(page.getByRole('link', { name: /^Running/ })).toHaveText(/Running\s*[1-9]/)
+})
+
+test('open the code-server link', async () => {
+  await page.goto(`/dashboard/containers?open=${id}`)
+  const opened = page.context().waitForEvent('page')
+  await page.getByRole('link', { name: 'Open code-server' }).first().click()
+  const tab = await opened
+  await tab.waitForLoadState()
+  expect(tab.url()).toContain(`${id}-code`)
+  expect((await tab.locator('body').textContent())?.length).toBeGreaterThan(0)
+  await tab.close()
+})
+
+test('logs are filtered live, by the server', async () => {
+  await page.goto('/dashboard/logs')
+  const log = page.getByRole('log')
+  await expect(log.locator('[data-index]').first()).toBeVisible()
+  await page.getByLabel('Search lines').fill('no-line-has-this-in-it')
+  await expect(log.getByText('No line matches.')).toBeVisible()
+  await page.getByRole('button', { name: 'Clear', exact: true }).click()
+  await page.getByLabel('Container', { exact: true }).fill(id)
+  await expect(page).toHaveURL(new RegExp(`container=${id}`))
+  await expect(log.locator('[data-index]').first()).toBeVisible()
+  await page.getByLabel('Level').selectOption('error')
+  await expect(page).toHaveURL(/level=error/)
+})
+
+test('keep alive puts the stop off', async () => {
+  await page.goto(`/dashboard/containers?open=${id}`)
+  const drawer = page.getByRole('dialog').filter({ hasText: id })
+  await drawer.getByRole('button', { name: 'Keep alive' }).click()
+  await page.getByRole('menuitem', { name: 'For 4 hours' }).click()
+  await expect(drawer.getByText(/kept alive for [34] h/)).toBeVisible()
+})
+
+test('stop: it asks nothing, and the receipt is in its history', async () => {
+  const drawer = page.getByRole('dialog').filter({ hasText: id })
+  await drawer.getByRole('button', { name: 'Stop', exact: true }).click()
+  await expect(page.getByRole('region', { name: 'Notifications' })).toContainText(`Stop ${id}`)
+  await expect(drawer.getByText('stopped', { exact: true }).first()).toBeVisible({ timeout: 90_000 })
+  await expect(drawer.getByText('Somebody stopped it.')).toBeVisible()
+  await drawer.getByRole('tab', { name: 'Timeline' }).click()
+  await expect(drawer.getByText('Stopped', { exact: true })).toBeVisible()
+  await page.reload()
+  await expect(page.getByRole('dialog').getByText('stopped', { exact: true }).first()).toBeVisible()
+})
+
+test('start it again, then delete it: what is lost is named', async () => {
+  const drawer = page.getByRole('dialog').filter({ hasText: id })
+  await drawer.getByRole('button', { name: 'Start', exact: true }).click()
+  await expect(drawer.getByText('running', { exact: true }).first()).toBeVisible({ timeout: 90_000 })
+  await drawer.getByRole('button', { name: 'Stop', exact: true }).click()
+  await expect(drawer.getByText('stopped', { exact: true }).first()).toBeVisible({ timeout: 90_000 })
+  await drawer.getByRole('button', { name: 'More actions' }).click()
+  await page.getByRole('menuitem', { name: 'Delete' }).click()
+  const question = page.getByRole('dialog', { name: `Delete ${id}?` })
+  await expect(question).toContainText(bucket)
+  await question.getByRole('button', { name: 'Delete' }).click()
+  await expect(page.getByText(`There is no container ${id}`)).toBeVisible({ timeout: 60_000 })
+})
+
+test('several at once: one job with a result for each', async () => {
+  const made: string[] = []
+  for (const n of [1, 2]) {
+    made.push(await page.evaluate(started, { s3Bucket: bucket, s3Prefix: `bulk-${n}` }))
+  }
+  await page.goto('/dashboard/containers')
+  for (const one of made) await page.getByRole('checkbox', { name: `Choose ${one}` }).check()
+  await page.getByRole('toolbar').getByRole('button', { name: 'Stop' }).click()
+  for (const one of made) await expect(page.getByRole('row').filter({ hasText: one })).toContainText('stopped', { timeout: 90_000 })
+  await page.getByRole('region', { name: 'Notifications' }).getByRole('link', { name: 'Show the job' }).first().click()
+  for (const one of made) await expect(page.getByRole('dialog').getByText(one)).toBeVisible()
+})
+
+test('drain a node, and take it back', async () => {
+  test.skip(!drained, 'DRAIN_NODE names a node that may be drained')
+  await page.goto('/dashboard/nodes')
+  await page.getByRole('link', { name: drained ?? '', exact: true }).click()
+  const drawer = page.getByRole('dialog').filter({ hasText: drained ?? '' }).first()
+  await drawer.getByRole('button', { name: 'Drain' }).click()
+  await page.getByRole('dialog', { name: `Drain ${drained}?` }).getByRole('button', { name: 'Drain' }).click()
+  await expect(drawer.getByText('drained', { exact: true }).first()).toBeVisible({ timeout: 90_000 })
+  await drawer.getByRole('button', { name: 'Activate' }).click()
+  await expect(drawer.getByRole('button', { name: 'Drain' })).toBeVisible({ timeout: 60_000 })
+})
+
+test('axe finds nothing on the real pages, light and dark', async () => {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+    for (const path of ['', 'nodes', 'containers', 'logs', 'jobs', 'settings/keys', 'settings/webhooks', 'settings/schedules', 'settings/templates']) {
+      await page.goto(`/dashboard/${path}`)
+      await page.locator('h1').waitFor()
+      await expect(page.locator('.skeleton')).toHaveCount(0)
+      const { violations } = await new AxeBuilder({ page }).analyze()
+      expect(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`), `${path}, ${colorScheme}`).toEqual([])
+    }
+  }
+})
+
+test('make a key, log in with it elsewhere, revoke it: logged out', async ({ browser }) => {
+  await page.goto('/dashboard/settings/keys')
+  await page.getByRole('button', { name: 'New key' }).click()
+  const name = `flows-${Date.now().toString(36)}`
+  await page.getByRole('dialog').getByLabel('Name').fill(name)
+  await page.getByRole('dialog').getByLabel('Role').selectOption('viewer')
+  await page.getByRole('button', { name: 'Make the key' }).click()
+  const shown = page.getByRole('dialog', { name: `The key ${name}` })
+  const made = (await shown.locator('code').textContent()) ?? ''
+  await shown.getByRole('button', { name: 'I have kept it' }).click()
+
+  const other = await browser.newPage({ baseURL: base })
+  await other.goto('/dashboard/login')
+  await login(other, made)
+  await other.getByRole('link', { name: 'Containers' }).click()
+  await expect(other.locator('h1')).toHaveText('Containers')
+  await expect(other.getByRole('button', { name: /^Create/ })).toHaveCount(0)
+
+  await page.getByRole('button', { name: `Revoke ${name}` }).click()
+  await page.getByRole('dialog', { name: `Revoke ${name}?` }).getByRole('button', { name: 'Revoke' }).click()
+  await expect(other.getByText('The session has ended')).toBeVisible({ timeout: 20_000 })
+  await expect(other).toHaveURL(/login/)
+  await other.close()
+})

@@ -1,0 +1,208 @@
+import { AxeBuilder } from '@axe-core/playwright'
+import { type Page, expect, test } from '@playwright/test'
+import type { Fleet } from './fleet.mjs'
+import { open, show, views } from './views'
+
+// What the browser itself complains of, as a violated policy, is a fault on every page.
+function complaints(page: Page): string[] {
+  const list: string[] = []
+  page.on('console', (m) => {
+    if (m.type() === 'error' && !/status of (401|404|503)/.test(m.text())) list.push(m.text())
+  })
+  page.on('pageerror', (e) => list.push(String(e)))
+  return list
+}
+
+async function axe(page: Page, what: string): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze()
+  expect(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`), what).toEqual([])
+}
+
+let fleet: Fleet
+test.afterEach(async () => fleet.close())
+
+for (const scheme of ['light', 'dark'] as const)
+  test(`axe finds nothing on any page, ${scheme}`, async ({ browser }) => {
+    test.setTimeout(300_000)
+    fleet = await open()
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: scheme, reducedMotion: 'reduce' })
+    for (const view of views(fleet)) {
+      const page = await context.newPage()
+      const wrong = complaints(page)
+      await show(page, fleet, view)
+      await axe(page, view.name)
+      expect(wrong, view.name).toEqual([])
+      await page.close()
+    }
+  })
+
+for (const [what, width, height] of [
+  ['390 px', 390, 844],
+  ['200 % of a small laptop', 640, 400],
+] as const)
+  test(`nothing is cut off at ${what}`, async ({ browser }) => {
+    test.setTimeout(180_000)
+    fleet = await open({ long: true })
+    const context = await browser.newContext({ viewport: { width, height }, reducedMotion: 'reduce' })
+    for (const view of views(fleet)) {
+      const page = await context.newPage()
+      await show(page, fleet, view)
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), `${view.name} scrolls sideways`).toBeLessThanOrEqual(0)
+      await page.close()
+    }
+  })
+
+test('a viewer sees everything and no button that changes something', async ({ page }) => {
+  fleet = await open({ role: 'viewer' })
+  for (const path of ['/', '/nodes', `/nodes?open=${fleet.fleet.nodes[0]?.id}`, '/containers', `/containers?open=${fleet.fleet.order[0]}`, '/jobs', '/settings/webhooks']) {
+    await page.goto(`${fleet.url}/dashboard${path}`)
+    await page.locator('h1').waitFor()
+    await page.waitForLoadState('networkidle')
+    await expect(page.getByRole('button', { name: /^(Create|Stop|Start|Restart|Drain|Remove|Labels|Add a node|New webhook|Delete|Cancel|Try again|Keep alive)/ }), path).toHaveCount(0)
+    await expect(page.getByRole('checkbox', { name: /^Choose/ }), path).toHaveCount(0)
+  }
+  await expect(page.getByRole('tab', { name: 'API keys' })).toHaveCount(0)
+})
+
+test('nothing there yet: each page says what to do', async ({ page }) => {
+  fleet = await open({ containers: 0, nodes: 1 })
+  await page.goto(`${fleet.url}/dashboard/`)
+  await expect(page.getByText('Create your first container')).toBeVisible()
+  await page.goto(`${fleet.url}/dashboard/containers`)
+  await expect(page.getByText('There is no container yet')).toBeVisible()
+  await axe(page, 'an empty list')
+  await page.goto(`${fleet.url}/dashboard/jobs`)
+  await expect(page.getByText('There was no job yet')).toBeVisible()
+  await page.goto(`${fleet.url}/dashboard/containers?q=nothing-like-it`)
+  await page.getByRole('button', { name: 'Show all' }).click()
+  await expect(page).toHaveURL(/containers$/)
+})
+
+test('one panel fails, and the rest of the page does not', async ({ page }) => {
+  fleet = await open({ failing: ['/api/dashboard/usage'] })
+  await page.goto(`${fleet.url}/dashboard/`)
+  const alert = page.getByRole('alert').first()
+  await expect(alert).toContainText('The queue does not answer.')
+  await expect(alert).toContainText('r7f3kq2mzt4wa')
+  await expect(page.getByRole('heading', { name: 'Most active' })).toBeVisible()
+  fleet.fleet.failing = []
+  await alert.getByRole('button', { name: 'Retry' }).click()
+  await expect(page.getByRole('alert')).toHaveCount(0)
+})
+
+test('a lost connection shows within 10 s, keeps what is shown, and heals by itself', async ({ page }) => {
+  fleet = await open()
+  await page.goto(`${fleet.url}/dashboard/containers`)
+  const chip = page.getByRole('status').filter({ hasText: /Live|Reconnecting|Stale|Connecting/ }).last()
+  await expect(chip).toHaveText('Live')
+  await page.route('**/api/dashboard/stream**', (r) => r.abort())
+  for (const s of fleet.streams) s.res.destroy()
+  await expect(chip).toHaveText('Reconnecting', { timeout: 10_000 })
+  await expect(chip).toHaveText(/Stale since \d\d:\d\d/, { timeout: 12_000 })
+  await expect(page.locator('[data-row="0"] [data-open]')).toBeVisible()
+  await page.unroute('**/api/dashboard/stream**')
+  await expect(chip).toHaveText('Live', { timeout: 15_000 })
+})
+
+test('10,000 containers: any row is there at once, and changes show in their rows', async ({ page }) => {
+  fleet = await open({ containers: 10_000 })
+  await page.goto(`${fleet.url}/dashboard/containers`)
+  await expect(page.getByText('10,000 containers')).toBeVisible()
+  const table = page.getByRole('table', { name: 'Containers' })
+  await expect(table).toHaveAttribute('aria-rowcount', '10001')
+  await table.evaluate((t) => (t.parentElement as HTMLElement).scrollTo(0, 1e9))
+  const last = fleet.fleet.order.at(-1) as string
+  await expect(page.getByRole('link', { name: last })).toBeVisible()
+  const c = fleet.fleet.containers.get(last)
+  fleet.send('containers', 'container', { ...c, status: 'failed' })
+  await expect(page.locator('[data-row="9999"]')).toContainText('failed')
+  expect(await page.locator('[data-row]').count()).toBeLessThan(80)
+})
+
+test('names of 63 characters and an error of 4 KiB fit', async ({ page }) => {
+  fleet = await open({ long: true })
+  const failed = [...fleet.fleet.containers.values()].find((c) => c.status === 'failed')?.id
+  await page.goto(`${fleet.url}/dashboard/containers?open=${failed}`)
+  await expect(page.getByRole('dialog')).toContainText('the log of the program goes on and on')
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0)
+  const box = await page.getByRole('dialog').boundingBox()
+  expect(box?.width).toBeLessThanOrEqual(620)
+  await axe(page, 'long texts')
+})
+
+test('the keyboard is enough', async ({ page }) => {
+  fleet = await open()
+  await page.goto(`${fleet.url}/dashboard/`)
+  await page.locator('h1').waitFor()
+  await page.keyboard.press('Tab')
+  await expect(page.getByRole('link', { name: 'Go to the content' })).toBeFocused()
+  await page.keyboard.press('g')
+  await page.keyboard.press('c')
+  await expect(page.locator('h1')).toHaveText('Containers')
+  await page.locator('[data-row="0"] [data-open]').waitFor()
+  await page.keyboard.press('j')
+  await page.keyboard.press('j')
+  await expect(page.locator('[data-row="1"] [data-open]')).toBeFocused()
+  await page.keyboard.press('Enter')
+  await expect(page).toHaveURL(new RegExp(`open=${fleet.fleet.order[1]}`))
+  await expect(page.getByRole('dialog')).toBeVisible()
+  await page.keyboard.press('Escape')
+  await expect(page.getByRole('dialog')).toBeHidden()
+  await page.keyboard.press('x')
+  await expect(page.getByRole('toolbar')).toContainText('1 chosen')
+  await page.keyboard.press('/')
+  await expect(page.getByRole('searchbox')).toBeFocused()
+  await page.keyboard.type('alice')
+  await expect(page).toHaveURL(/q=alice/)
+  await page.keyboard.press('Escape')
+  await expect(page).toHaveURL(/containers$/)
+  await page.keyboard.press('Control+k')
+  await expect(page.getByRole('combobox', { name: 'Find or do' })).toBeFocused()
+  await page.keyboard.type('failed')
+  await page.keyboard.press('Enter')
+  await expect(page).toHaveURL(/jobs\?status=failed/)
+  await page.keyboard.press('?')
+  await expect(page.getByRole('dialog', { name: 'Keys' })).toBeVisible()
+})
+
+test('a list does not move under the pointer', async ({ page }) => {
+  fleet = await open()
+  await page.goto(`${fleet.url}/dashboard/containers`)
+  const first = fleet.fleet.order[0] as string
+  await page.locator(`[data-row="0"]`).hover()
+  const gone = fleet.fleet.order[1] as string
+  fleet.fleet.containers.delete(gone)
+  fleet.send('containers', 'gone', { id: gone })
+  await page.getByRole('button', { name: 'Order changed, apply' }).waitFor()
+  await expect(page.locator('[data-row="0"]')).toContainText(first)
+  await page.getByRole('button', { name: 'Order changed, apply' }).click()
+  await expect(page.getByText('47 containers')).toBeVisible()
+})
+
+test('logs: scrolling up pauses, says how many are new, and goes on', async ({ page }) => {
+  const { logBatch } = await import('./fleet.mjs')
+  fleet = await open()
+  await page.goto(`${fleet.url}/dashboard/logs`)
+  const log = page.getByRole('log')
+  await expect(log.locator('[data-index]').first()).toBeVisible()
+  await log.hover()
+  await page.mouse.wheel(0, -300)
+  await page.getByRole('button', { name: /^Paused/ }).waitFor()
+  fleet.send('logs', 'logs', logBatch(7))
+  await page.getByRole('button', { name: 'Paused, 7 new, resume' }).click()
+  await expect(page.getByRole('button', { name: /^Paused/ })).toHaveCount(0)
+  fleet.send('logs', 'dropped', { count: 12 })
+  await expect(page.getByText('12 lines came faster')).toBeVisible()
+})
+
+test('a session that has ended leads to the login, and back to where one was', async ({ page }) => {
+  fleet = await open()
+  await page.goto(`${fleet.url}/dashboard/containers?status=failed`)
+  await page.locator('[data-row="0"]').waitFor()
+  fleet.fleet.role = ''
+  fleet.send('containers', 'end', { reason: 'revoked' })
+  await expect(page.getByText('The session has ended')).toBeVisible()
+  await page.getByLabel('API key').fill('some-key')
+  await page.getByRole('button', { name: 'Log in' }).click()
+  await expect(page).toHaveURL(/containers\?status=failed/)
+})

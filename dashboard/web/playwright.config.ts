@@ -1,0 +1,29 @@
+import { defineConfig } from '@playwright/test'
+
+// flows run against a real control plane (BASE_URL, ADMIN_KEY; internal/e2e starts one); the others against e2e/fleet.mjs.
+const rules = process.env.HOST_RULES
+
+export default defineConfig({
+  testDir: 'e2e',
+  outputDir: process.env.PLAYWRIGHT_OUTPUT ?? 'test-results',
+  workers: 1,
+  timeout: 90_000,
+  expect: { timeout: 15_000 },
+  forbidOnly: Boolean(process.env.CI),
+  reporter: [['list']],
+  use: {
+    browserName: 'chromium',
+    viewport: { width: 1440, height: 900 },
+    actionTimeout: 15_000,
+    screenshot: 'only-on-failure',
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-quic', ...(rules ? [`--host-resolver-rules=${rules}`] : [])],
+    },
+  },
+  projects: [
+    { name: 'pages', testMatch: 'pages.spec.ts' },
+    { name: 'flows', testMatch: 'flows.spec.ts', timeout: 240_000 },
+    { name: 'screenshots', testMatch: 'screenshots.spec.ts' },
+  ],
+})
