@@ -1,17 +1,63 @@
 # Every target can be run again; `make` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help build run up down test check bench generate lab-up lab-down lab-test validate clean
+.PHONY: sim help build release vulncheck walk ui ui-check ui-test screenshots ui-bench ide-image run up down test check bench chaos save-test bench-save generate lab-up lab-down lab-test validate clean docs-page lint-openapi
 
 # A build says which commit it is of, and whether something was changed since.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-export PATH := $(PATH):/usr/local/go/bin
+export PATH := $(PATH):/usr/local/go/bin:$(HOME)/go/bin
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## bin/berth, one static binary
+build: docs-page ui ## bin/berth, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/berth .
+
+release: docs-page ui ## bin/release: programs for amd64 and arm64, images, SBOMs, checksums; VERSION=1.2.3
+	GOTOOLCHAIN=$(RELEASE_GO) go run ./deploy/release -version $(VERSION:v%=%)
+
+# What releases are built with: the standard library's own faults are mended in its minor versions.
+RELEASE_GO := go1.26.10
+
+# The database is the Go module that vuln.go.dev is made from: it comes from where all modules come from.
+vulncheck: ## known vulnerabilities in what a release calls
+	@mkdir -p bin && db=$$(go mod download -json golang.org/x/vulndb@latest | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+	export GOTOOLCHAIN=$(RELEASE_GO) && go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 -format json -db "file://$$db/data/osv" . ./deploy/ide/agent >bin/vulnerabilities.json && go run ./deploy/vulncheck <bin/vulnerabilities.json
+
+ide-image: ## the full IDE image, on the engine that is here; without one on a private one, for the cache (TEMPLATES="python node java": those, too)
+	deploy/ide/builder deploy/ide/build localhost/berth-ide:latest --network host
+
+# The page at /docs: three files of swagger-ui-dist, which go into the binary. Where there is no npm the program is built
+# without it, and says so at /docs.
+page := openapi/page
+docs-page: ## fetch the API page's files, once
+	@if command -v npm >/dev/null; then $(MAKE) -s --no-print-directory $(page)/dist/swagger-ui-bundle.js; \
+	else echo "no npm: /docs is left out"; fi
+
+$(page)/dist/swagger-ui-bundle.js: $(page)/package-lock.json
+	npm --prefix $(page) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	cp $(addprefix $(page)/node_modules/swagger-ui-dist/,swagger-ui.css favicon-32x32.png LICENSE swagger-ui-bundle.js) $(page)/dist/
+
+# The dashboard: vite builds it into dashboard/dist, which goes into the binary. Where there is no npm with a Node that vite
+# runs on, the program is built without it, and says so at /dashboard.
+web := dashboard/web
+ui: ## build the dashboard, where something of it has changed
+	@if command -v npm >/dev/null && node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))'; then \
+	$(MAKE) -s --no-print-directory dashboard/dist/index.html; else echo "no npm with Node 20 or later: the dashboard is left out"; fi
+
+$(web)/node_modules/.package-lock.json: $(web)/package-lock.json
+	npm --prefix $(web) ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+dashboard/dist/index.html: $(web)/node_modules/.package-lock.json $(shell find $(web) -name node_modules -prune -o -type f -print 2>/dev/null)
+	npm --prefix $(web) run --silent build
+	@touch $@
+
+# The linter is installed once; after that it needs no network.
+linter := openapi/lint/node_modules/.bin/redocly
+$(linter): openapi/lint/package-lock.json
+	npm --prefix openapi/lint ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 up: ## build Berth and run it on this machine's engine; again: replace what has changed
 	@deploy/up
@@ -26,14 +72,50 @@ check: ## format, vet, generated files, unit tests; needs no engine
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not formatted, run gofmt -w: $$files"; exit 1; }
 	go vet ./...
 	@go run . openapi | diff -u openapi/openapi.yaml - || { echo "openapi/openapi.yaml is stale: run make generate"; exit 1; }
-	@! command -v shellcheck >/dev/null || shellcheck -x deploy/up deploy/down deploy/image deploy/prerequisites deploy/test deploy/validate
+	@go run . openapi --markdown | diff -u docs/API.md - || { echo "docs/API.md is stale: run make generate"; exit 1; }
+	@if command -v npm >/dev/null; then $(MAKE) -s --no-print-directory lint-openapi; else echo "no npm: openapi.yaml is not linted"; fi
+	@! command -v shellcheck >/dev/null || shellcheck -x deploy/*.sh deploy/lab/walk deploy/monitoring/check deploy/up deploy/down deploy/image deploy/prerequisites deploy/test deploy/validate deploy/ide/build deploy/ide/builder deploy/store/build deploy/lab/images deploy/lab/traefik/build
+	@$(MAKE) -s --no-print-directory ui-check
 	env -u CI -u LAB_DIR go test -race -short ./...
 
-test: ## everything, on a real Swarm of its own; prints the coverage
+# The dashboard's source is checked where its packages are: npm ci in dashboard/web.
+ui-check: ## the dashboard: generated client, lint, types, unit tests
+	@if command -v npm >/dev/null && [ -d $(web)/node_modules ]; then npm --prefix $(web) run --silent check; \
+	else echo "no npm, or no packages in $(web): the dashboard's source is not checked"; fi
+
+ui-test: ui ## the dashboard in Chromium: every page with axe, in narrow windows, in rare states
+	cd $(web) && npx playwright test --project=pages
+
+screenshots: ui ## every page of the dashboard, light, dark and 390 px wide, into SCREENSHOTS (dashboard/web/screenshots)
+	cd $(web) && npx playwright test --project=screenshots
+
+ui-bench: ui ## the dashboard under load: 10,000 rows with 2,000 updates a second, 1,000 log lines a second; SECONDS=20
+	cd $(web) && node e2e/bench.mjs
+
+lint-openapi: $(linter) ## openapi/openapi.yaml against the rules of a linter
+	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true $(linter) lint --config openapi/lint/redocly.yaml openapi/openapi.yaml
+
+test: validate vulncheck ## everything, on a real Swarm of its own; prints the coverage
 	@deploy/test all
+	@$(MAKE) --no-print-directory ui-check ui-test release walk
 
 bench: ## the benchmarks, on the same Swarm
 	@deploy/test bench
+
+chaos: ## every fault at every step of create and stop, on a lab of its own; prints the matrix
+	@CHAOS=all PKG=./internal/e2e RUN='TestChaos|TestManyUnderFaults' deploy/test only
+
+save-test: ## workspaces through faults, kills and two writers; SAVE_CYCLES=200, SAVE_SEED= repeats a run
+	SAVE_CYCLES=$(or $(SAVE_CYCLES),200) go test -count=1 -timeout 2h -v ./internal/workspace \
+	  -run 'TestSaveRestoreCycles|TestKilledInTheMiddleOfASave|TestTwoWritersLoseNothing'
+
+sim: build ## a simulated fleet of 100 nodes and 10,000 containers for SIM_MINUTES=5; SIM_NODES, SIM_CONTAINERS; prints what each process uses
+	go test -c -o bin/sim.test ./internal/sim
+	BERTH_BIN=$(CURDIR)/bin/berth SIM_MINUTES=$(or $(SIM_MINUTES),5) unshare --map-root-user --net sh -c \
+	  'ip link set lo up && ulimit -n $$(ulimit -Hn) && exec bin/sim.test -test.v -test.run TestSim -test.timeout 2h'
+
+bench-save: ## saving and restoring, against rclone on the same tree and server
+	go test -run '^$$' -bench BenchmarkAgainstRclone -benchtime 1x -timeout 30m -v ./internal/workspace
 
 lab-up: ## start the lab: two engines, one Swarm, no route outside
 	@deploy/test up
@@ -46,9 +128,15 @@ lab-down: ## remove the lab
 
 generate: ## write what is generated from the code
 	go run . openapi >openapi/openapi.yaml.new && mv openapi/openapi.yaml.new openapi/openapi.yaml
+	go run . openapi --markdown >docs/API.md.new && mv docs/API.md.new docs/API.md
+	go test -count=1 -run TestConfigReference . -args -update >/dev/null
 
 validate: ## check compose.yaml and deploy/stack.yaml with what this machine has
 	@deploy/validate
+	@deploy/monitoring/check
+
+walk: build ## the commands of docs/QUICKSTART.md and docs/SETUP.md, in labs of their own
+	@deploy/lab/walk
 
 clean: ## remove what was built; keys and data stay
 	rm -rf bin coverage

@@ -7,27 +7,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
 	"berth/functions"
 	"berth/internal/cli"
-	"berth/internal/gateway"
+	"berth/internal/doctor"
+	"berth/internal/ide"
+	"berth/internal/process"
 	"berth/internal/store"
 	"berth/internal/swarm"
 	"berth/openapi"
 	"berth/queue"
-	"berth/worker"
 
 	"github.com/alecthomas/kong"
 	"github.com/caarlos0/env/v11"
-	"golang.org/x/sync/errgroup"
+	"github.com/willabides/kongplete"
 )
 
 // version is stamped by the release build.
@@ -39,9 +42,17 @@ type commands struct {
 	API     apiCommand     `cmd:"" name:"api" help:"The HTTP API and the dashboard."`
 	Worker  workerCommand  `cmd:"" help:"Runs jobs against the engine of its node; one on every node."`
 	Gateway gatewayCommand `cmd:"" help:"Routes the containers' host names to them."`
+	Rebuild rebuildCommand `cmd:"" help:"Bring the records of containers back from Swarm, where Redis has lost them. Workers do so by themselves."`
+	Backup  backupCommand  `cmd:"" help:"Write what Swarm does not know, API keys, webhooks and history, to a file."`
+	Restore restoreCommand `cmd:"" help:"Bring a backup into an empty Redis; containers then come back from Swarm."`
 	Openapi openapiCommand `cmd:"" help:"Print the OpenAPI document."`
-	Health  healthCommand  `cmd:"" help:"Ask a process on this machine whether it can serve; for health checks."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Doctor  struct {
+		All       doctorCommand    `cmd:"" default:"1" help:"Look for what is wrong with this installation; best inside a worker on a manager. Exit code 4 if something is."`
+		Isolation isolationCommand `cmd:"" help:"Start two containers, look what they can reach, and remove them. Exit code 4 if it is more than it should be."`
+	} `cmd:"" help:"Look for what is wrong with this installation."`
+	SocketProxy socketProxyCommand `cmd:"" name:"socket-proxy" help:"Stand between workers and the engine's socket, and let through what they need."`
+	Health      healthCommand      `cmd:"" help:"Ask a process on this machine whether it can serve; for health checks."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 
 	cli.Commands
 	cli.Globals
@@ -51,19 +62,18 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
-	switch {
-	case errors.Is(err, cli.ErrJobFailed):
-		os.Exit(2)
-	case err != nil:
+	code, told := cli.ExitCode(err)
+	if !told {
 		fmt.Fprintln(os.Stderr, "berth:", err)
-		os.Exit(1)
 	}
+	os.Exit(code)
 }
 
 // streams are what a command may read and write.
 type streams struct {
 	ctx     context.Context
 	environ []string
+	in      io.Reader
 	out     io.Writer
 	err     io.Writer
 }
@@ -72,10 +82,14 @@ type streams struct {
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	var cmds commands
 	helped := false
-	parser, err := kong.New(&cmds, kong.Name("berth"), kong.Description("Browser IDEs on Docker Swarm."),
+	parser, err := kong.New(&cmds, kong.Name("berth"), kong.Description("Browser IDEs on Docker Swarm.\n\n"+cli.ExitCodes),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }))
 	if err != nil {
 		return err
+	}
+	kongplete.Complete(parser, kongplete.WithExitFunc(func(int) { helped = true })) // when a shell asks
+	if helped {
+		return nil
 	}
 	parsed, err := parser.Parse(args)
 	if helped {
@@ -85,7 +99,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return err
 	}
 	cmds.Bind(ctx, env.ToMap(environ), stdout, stderr)
-	return parsed.Run(streams{ctx, environ, stdout, stderr}, &cmds.Globals)
+	return parsed.Run(streams{ctx, environ, os.Stdin, stdout, stderr}, &cmds.Globals)
 }
 
 type (
@@ -93,24 +107,26 @@ type (
 	apiCommand     struct{}
 	workerCommand  struct{}
 	gatewayCommand struct{}
-	openapiCommand struct{}
+	openapiCommand struct {
+		Markdown bool `help:"The text of docs/API.md instead."`
+	}
 	healthCommand  struct{}
 	versionCommand struct{}
 )
 
 // Run implements the command.
 func (upCommand) Run(s streams) error {
-	return serve(s, roles{api: true, worker: true, gateway: true})
+	return serve(s, process.Roles{API: true, Worker: true, Gateway: true})
 }
 
 // Run implements the command.
-func (apiCommand) Run(s streams) error { return serve(s, roles{api: true}) }
+func (apiCommand) Run(s streams) error { return serve(s, process.Roles{API: true}) }
 
 // Run implements the command.
-func (workerCommand) Run(s streams) error { return serve(s, roles{worker: true}) }
+func (workerCommand) Run(s streams) error { return serve(s, process.Roles{Worker: true}) }
 
 // Run implements the command.
-func (gatewayCommand) Run(s streams) error { return serve(s, roles{gateway: true}) }
+func (gatewayCommand) Run(s streams) error { return serve(s, process.Roles{Gateway: true}) }
 
 // Run implements the command.
 func (versionCommand) Run(s streams) error {
@@ -119,8 +135,13 @@ func (versionCommand) Run(s streams) error {
 }
 
 // Run implements the command.
-func (openapiCommand) Run(s streams) error {
-	text, err := openapi.Document("v1").YAML()
+func (c openapiCommand) Run(s streams) error {
+	doc := openapi.Document("v1")
+	if c.Markdown {
+		_, err := io.WriteString(s.out, openapi.Markdown(doc))
+		return err
+	}
+	text, err := doc.YAML()
 	if err != nil {
 		return err
 	}
@@ -155,6 +176,172 @@ func (healthCommand) Run(s streams) error {
 	return nil
 }
 
+// rebuildCommand compares Swarm with Redis, on a node whose engine is a manager.
+type rebuildCommand struct {
+	DryRun bool `help:"Only say what is missing."`
+}
+
+// Run implements the command.
+func (c rebuildCommand) Run(s streams, g *cli.Globals) error {
+	cfg, err := LoadConfig(s.environ)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelError}))
+	rds, err := openRedis(s.ctx, cfg, process.Roles{}, log)
+	if err != nil {
+		return err
+	}
+	defer rds.Close()
+	engine, err := swarm.New(cfg.swarm())
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	deps := &functions.Deps{Store: store.New(rds.Client, store.Config{}), Queue: queue.New(rds.Client), Swarm: engine, S3: cfg.s3, Log: log}
+	missing, err := functions.Rebuild(s.ctx, deps, c.DryRun)
+	if err != nil {
+		return err
+	}
+	return g.Differences(missing, c.DryRun)
+}
+
+// doctorCommand looks at engine, Redis, names and all else that the servers
+// with this environment need.
+type doctorCommand struct{}
+
+// Run implements the command.
+func (doctorCommand) Run(s streams, g *cli.Globals) error {
+	cfg, err := LoadConfig(s.environ)
+	if err != nil {
+		return g.Findings([]doctor.Finding{{Check: "configuration", Status: doctor.Fail, Found: err.Error(), Do: "Correct the setting; docs/config.md lists them all."}})
+	}
+	engine, err := swarm.New(cfg.swarm())
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	look := doctor.Config{Swarm: engine, S3: cfg.s3, Domain: cfg.Domain, ContainerDomain: cfg.ContainerDomain, TLS: cfg.URLScheme == "https", Isolation: cfg.Isolation == "on", Egress: cfg.Egress != "off"}
+	for _, t := range cfg.templates {
+		if t.Name == ide.DefaultTemplate {
+			look.Images = slices.Insert(look.Images, 0, t.Image)
+		} else if !slices.Contains(look.Images, t.Image) {
+			look.Images = append(look.Images, t.Image)
+		}
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+	defer cancel()
+	rds, err := openRedis(ctx, cfg, process.Roles{}, slog.New(slog.DiscardHandler))
+	if look.RedisErr = err; err == nil {
+		defer rds.Close()
+		look.Redis = rds.Client
+	}
+	return g.Findings(doctor.Examine(s.ctx, look))
+}
+
+// isolationCommand tests the isolation from the inside.
+type isolationCommand struct{}
+
+// Run implements the command.
+func (isolationCommand) Run(s streams, g *cli.Globals) error {
+	cfg, err := LoadConfig(s.environ)
+	if err != nil {
+		return err
+	}
+	engine, err := swarm.New(cfg.swarm())
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	look := doctor.Isolated{Swarm: engine, RedisURL: cfg.RedisURL, Listen: cfg.Listen}
+	look.Template = cfg.templates[slices.IndexFunc(cfg.templates, func(t ide.Template) bool { return t.Name == ide.DefaultTemplate })]
+	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+	defer cancel()
+	if rds, err := openRedis(ctx, cfg, process.Roles{}, slog.New(slog.DiscardHandler)); err == nil { // without one there is less to look at
+		defer rds.Close()
+		look.Store = store.New(rds.Client, store.Config{})
+	}
+	return g.Findings(doctor.Isolation(s.ctx, look))
+}
+
+// socketProxyCommand serves the engine's API, less what nobody here needs.
+type socketProxyCommand struct{}
+
+// Run implements the command.
+func (socketProxyCommand) Run(s streams) error {
+	cfg, err := LoadConfig(s.environ)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(s.err, nil))
+	proxy, err := swarm.NewProxy(cfg.DockerHost, cfg.Network, log)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(cfg.SocketProxy); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the last socket: %w", err)
+	}
+	l, err := net.Listen("unix", cfg.SocketProxy)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(cfg.SocketProxy, 0o600); err != nil {
+		return errors.Join(fmt.Errorf("listen: %w", err), l.Close())
+	}
+	log.Info("socket proxy listens", "address", cfg.SocketProxy)
+	return process.Serve(s.ctx, l, proxy, cfg.ReadTimeout)
+}
+
+// backupCommand and restoreCommand need nothing but Redis.
+type (
+	backupCommand struct {
+		File string `arg:"" help:"File to write, in place of what is there; - is the output."`
+	}
+	restoreCommand struct {
+		File    string `arg:"" help:"File to read; - is the input."`
+		Replace bool   `help:"Also where there are containers, API keys or webhooks: they are dropped."`
+	}
+)
+
+// Run implements the command.
+func (c backupCommand) Run(s streams) error {
+	return withStore(s, func(st *store.Store) error {
+		return cli.WriteFile(c.File, s.out, func(w io.Writer) error {
+			n, err := st.Backup(s.ctx, w, versionText())
+			if err == nil {
+				fmt.Fprintf(s.err, "%d entries\n", n)
+			}
+			return err
+		})
+	})
+}
+
+// Run implements the command.
+func (c restoreCommand) Run(s streams) error {
+	return withStore(s, func(st *store.Store) error {
+		return cli.ReadFile(c.File, s.in, func(r io.ReadSeeker) error {
+			h, n, err := st.RestoreBackup(s.ctx, r, c.Replace)
+			if err == nil {
+				fmt.Fprintf(s.err, "%d entries of %s; workers bring the containers back from Swarm\n", n, h.At.Format(time.RFC3339))
+			}
+			return err
+		})
+	})
+}
+
+// withStore does something with the Redis that the servers use.
+func withStore(s streams, do func(*store.Store) error) error {
+	cfg, err := LoadConfig(s.environ)
+	if err != nil {
+		return err
+	}
+	rds, err := openRedis(s.ctx, cfg, process.Roles{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(store.New(rds.Client, store.Config{})), rds.Close())
+}
+
 func versionText() string {
 	if version != "" {
 		return version
@@ -169,178 +356,41 @@ func versionText() string {
 	return "dev"
 }
 
-// roles says what a process does.
-type roles struct{ api, worker, gateway bool }
-
 // serve runs roles until the context ends or one of them fails.
-func serve(s streams, r roles) error {
+func serve(s streams, r process.Roles) error {
 	cfg, err := LoadConfig(s.environ)
 	if err != nil {
 		return err
 	}
-	if r.api {
+	if r.API {
 		if err := cfg.readKeys(); err != nil {
 			return err
 		}
 	}
-	if r.api || r.worker {
+	if r.API || r.Worker {
 		if err := cfg.makeBox(); err != nil {
 			return err
 		}
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
-		return err
-	}
-	log := slog.New(slog.NewJSONHandler(s.err, &slog.HandlerOptions{Level: level, ReplaceAttr: seconds}))
-	rds, err := openRedis(s.ctx, cfg, r, log)
+	p := cfg.process(r)
+	p.Version = versionText()
+	p.Log, err = cfg.log(s.err)
 	if err != nil {
 		return err
 	}
-	st := store.New(rds.Client, store.Config{JobRetention: cfg.JobRetention})
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		select {
-		case <-ctx.Done():
-		case <-rds.Done:
-			if ctx.Err() == nil {
-				return errors.New("the Redis of this process ended")
-			}
-		}
-		return nil
-	})
-	if err = start(ctx, group, cfg, r, rds, st, log); err != nil {
-		cancel()
-	}
-	err = errors.Join(err, group.Wait())
-	log.Info("bye")
-	return errors.Join(err, rds.Close())
-}
-
-// seconds writes durations as the API does, in seconds.
-func seconds(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
-		return slog.Float64(a.Key, a.Value.Duration().Seconds())
-	}
-	return a
+	return process.Run(s.ctx, p)
 }
 
 // openRedis connects to REDIS_URL, or brings a Redis where one process is all
-// there is.
-func openRedis(ctx context.Context, cfg *Config, r roles, log *slog.Logger) (*queue.Redis, error) {
+// there is. A command, which has no role, joins the one that was brought.
+func openRedis(ctx context.Context, cfg *Config, r process.Roles, log *slog.Logger) (*queue.Redis, error) {
 	switch {
 	case cfg.RedisURL != "":
 		return queue.Connect(ctx, cfg.RedisURL)
-	case r.api && r.worker && r.gateway:
+	case r.API && r.Worker && r.Gateway:
 		return queue.Bring(ctx, cfg.DataDir, log)
+	case r == process.Roles{}:
+		return queue.Attach(ctx, cfg.DataDir)
 	}
 	return nil, errors.New("REDIS_URL is needed: only `berth up`, which is one process, can bring its own Redis")
-}
-
-// start starts the roles in the group.
-func start(ctx context.Context, group *errgroup.Group, cfg *Config, r roles, rds *queue.Redis, st *store.Store, log *slog.Logger) error {
-	deps := &functions.Deps{Store: st, Queue: queue.New(rds.Client), Box: cfg.box, Log: log, HTTP: agentClient(), Settings: cfg.settings()}
-	var api http.Handler
-	var gw *gateway.Gateway
-	if r.api {
-		group.Go(func() error { return st.Follow(ctx, log) })
-		api = openapi.New(deps, openapi.Config{Version: versionText(), Keys: cfg.keys, Durability: rds.Durability, Isolation: cfg.Isolation == "on",
-			RateLimit: cfg.RateLimit, TrustedProxies: cfg.proxies, Draining: ctx.Done()})
-	}
-	if r.gateway {
-		gw = gateway.New(gateway.Config{Domain: cfg.ContainerDomain, Routes: st.Routes, Changes: st.Changes, Report: st.ReportActivity, TrustedProxies: cfg.proxies, Log: log})
-		group.Go(func() error { return gw.Run(ctx) })
-	}
-	if r.api || r.gateway {
-		handler := front(gw, api, st)
-		l, err := net.Listen("tcp", cfg.Listen)
-		if err != nil {
-			return fmt.Errorf("listen: %w", err)
-		}
-		log.Info("berth listens", "address", l.Addr().String(), "domain", cfg.Domain, "redis", rds.Durability)
-		group.Go(func() error { return serveHTTP(ctx, l, handler) })
-	}
-	if r.worker {
-		client, err := swarm.New(cfg.swarm())
-		if err != nil {
-			return err
-		}
-		deps.Swarm = client
-		w := worker.New(rds.Client, deps, worker.Config{Version: versionText(), Concurrency: cfg.Concurrency, Grace: cfg.Grace,
-			Isolation: cfg.Isolation == "on", ExecRoot: cfg.ExecRoot})
-		group.Go(func() error { defer client.Close(); return w.Run(ctx) })
-	}
-	return nil
-}
-
-// front sends the containers' hosts to the gateway and all else to the API.
-func front(gw *gateway.Gateway, api http.Handler, st *store.Store) http.Handler {
-	if api == nil {
-		mux := http.NewServeMux()
-		mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-			if !gw.Ready() || st.Ping(r.Context()) != nil {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return
-			}
-			w.WriteHeader(http.StatusNoContent)
-		})
-		mux.Handle("/", gw)
-		api = mux
-	}
-	if gw == nil {
-		return api
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if gw.Match(r.Host) {
-			gw.ServeHTTP(w, r)
-			return
-		}
-		api.ServeHTTP(w, r)
-	})
-}
-
-// serveHTTP serves until ctx ends, and then lets requests finish.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
-	select {
-	case err := <-done:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if err := srv.Shutdown(end); err != nil {
-		return errors.Join(err, srv.Close()) // a stream that does not end by itself
-	}
-	return nil
-}
-
-// agentClient calls agents and the edge: no proxy, no redirect.
-func agentClient() *http.Client {
-	return &http.Client{
-		Timeout:       10 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext},
-	}
-}
-
-// settings are the part of the configuration that functions see.
-func (c *Config) settings() functions.Settings {
-	return functions.Settings{
-		URLScheme: c.URLScheme, ContainerDomain: c.ContainerDomain, EdgeURL: c.EdgeURL, DefaultImage: c.Image, ImageAllow: c.ImageAllow,
-		AWSRegion: c.AWSRegion, Resources: c.resources, MaxResources: c.most, MaxPerKey: c.MaxPerKey, Pack: c.Placement == "pack",
-	}
-}
-
-// swarm is the part of the configuration that the engine's adapter sees.
-func (c *Config) swarm() swarm.Config {
-	return swarm.Config{
-		Host: c.DockerHost, Instance: c.Instance, Network: c.Network, Subnet: c.Subnet, Routing: c.Routing, TraefikV2: c.TraefikV2,
-		EntryPoint: c.EntryPoint, CertResolver: c.CertResolver, StopGrace: c.StopGrace, ExecRoot: c.ExecRoot,
-	}
 }

@@ -1,17 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,12 +22,17 @@ import (
 	"testing"
 	"time"
 
+	"berth/functions"
+	"berth/internal/cli"
+	"berth/internal/doctor"
 	"berth/internal/redistest"
 	"berth/internal/swarm/swarmtest"
 	"berth/openapi"
 
+	"github.com/docker/docker/api/types/swarm"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
 func init() { logging.Disable() } // go-redis tells stderr of every Redis that is meant to be away
@@ -139,8 +146,8 @@ func shortDir(t *testing.T) string {
 
 // settings of a program that serves a test.
 func settings(t *testing.T, more ...string) []string {
-	return append([]string{"API_KEY=" + testKey, "SECRET_KEY=" + testSecret, "LISTEN=127.0.0.1:0", "ISOLATION=off", "DOMAIN=berth.test", "CONTAINER_DOMAIN=ide.test",
-		"PATH=" + os.Getenv("PATH"), "DOCKER_HOST=" + swarmtest.NewServer(t).Host()}, more...)
+	return append([]string{"API_KEY=" + testKey, "SECRET_KEY=" + testSecret, "LISTEN=127.0.0.1:0", "ISOLATION=off", "EGRESS=off", "HOST_NETNS=/nonexistent", "DOMAIN=berth.test", "CONTAINER_DOMAIN=ide.test",
+		"HIGH_WATER_CPU=0", "HIGH_WATER_MEMORY=0", "HIGH_WATER_DISK=0", "PATH=" + os.Getenv("PATH"), "DOCKER_HOST=" + swarmtest.NewServer(t).Host()}, more...)
 }
 
 func TestUp(t *testing.T) {
@@ -161,6 +168,7 @@ func TestUp(t *testing.T) {
 	if err := run(t.Context(), []string{"health"}, []string{"LISTEN=" + address}, io.Discard, io.Discard); err != nil {
 		t.Errorf("health: %v", err)
 	}
+	streamShows(t, address, "/api/dashboard/logs", `"source":"api","level":"info","text":"berth listens `, `"source":"worker","level":"info","text":"worker runs `)
 	begun := time.Now()
 	if err := p.stop(); err != nil {
 		t.Errorf("it ended with %v", err)
@@ -173,6 +181,29 @@ func TestUp(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"health"}, []string{"LISTEN=" + address}, io.Discard, io.Discard); err == nil {
 		t.Error("health succeeded when nothing listens")
+	}
+}
+
+// streamShows reads a stream until all words have come.
+func streamShows(t *testing.T, address, path string, words ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+testKey)
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for in := bufio.NewScanner(res.Body); len(words) > 0; {
+		if !in.Scan() {
+			t.Fatalf("%s does not show %q: %v", path, words, in.Err())
+		}
+		words = slices.DeleteFunc(words, func(w string) bool { return strings.Contains(in.Text(), w) })
 	}
 }
 
@@ -254,6 +285,8 @@ func TestServeRefuses(t *testing.T) {
 		"gateway without a Redis": {"gateway", nil, "only `berth up`"},
 		"api without keys":        {"api", nil, "no API key"},
 		"worker without keys":     {"worker", nil, "no SECRET_KEY"},
+		"an API key too short":    {"api", append(keys, "API_KEYS=course-1:client:"+testKey+",course-2:client:short"), `"course-2" has 5 characters`},
+		"API_KEY too short":       {"up", []string{"API_KEY=" + testKey[:31], "SECRET_KEY=" + testSecret}, `"admin" has 31 characters`},
 		"up with a bad setting":   {"up", append(keys, "ROUTING=dns"), "ROUTING"},
 		"a URL of nothing":        {"api", append(keys, "REDIS_URL=http://x"), "REDIS_URL cannot be read"},
 		"a port that is taken":    {"up", settings(t, "DATA_DIR="+shortDir(t), "LISTEN="+taken.Addr().String()), "listen"},
@@ -297,6 +330,65 @@ func TestSmallCommands(t *testing.T) {
 	}
 }
 
+func TestDoctorCommand(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("no redis-server in PATH")
+	}
+	engine := swarmtest.NewServer(t)
+	engine.SetNode(engine.NodeID(), func(n *swarm.Node) { n.Status.Addr = "127.77.77.77" }) // whose ports are looked at
+	environ := settings(t, "DATA_DIR="+shortDir(t), "S3_ENDPOINT=none", "DOCKER_HOST="+engine.Host())
+	elsewhere := append(slices.Clone(environ), "DOMAIN=localhost:1", "CONTAINER_DOMAIN=localhost:1") // nobody's name is asked for
+	examine := func(more ...string) (list []doctor.Finding, err error) {
+		t.Helper()
+		var out bytes.Buffer
+		err = run(t.Context(), []string{"doctor", "-o", "json"}, slices.Concat(elsewhere, more), &out, io.Discard)
+		if jerr := json.Unmarshal(out.Bytes(), &list); jerr != nil {
+			t.Fatalf("%v: %s", jerr, out.String())
+		}
+		return list, err
+	}
+	status := func(list []doctor.Finding, check string) string {
+		i := slices.IndexFunc(list, func(f doctor.Finding) bool { return f.Check == check })
+		if i < 0 {
+			return "missing"
+		}
+		return list[i].Status
+	}
+	if list, err := examine(); !errors.Is(err, cli.ErrUnwell) || status(list, "redis") != doctor.Fail || status(list, "engine") != doctor.OK {
+		t.Errorf("without Redis: got %v, %+v", err, list)
+	}
+	p := launch(t, "up", environ...)
+	_, port, _ := net.SplitHostPort(p.address())
+	here := []string{"DOMAIN=localhost:" + port, "CONTAINER_DOMAIN=localhost:" + port}
+	until(t, "the worker reports", func() bool {
+		list, _ := examine(here...)
+		return status(list, "workers") == doctor.OK
+	})
+	list, err := examine(here...)
+	if err != nil || status(list, "redis") != doctor.OK || status(list, "entry ports") != doctor.OK || status(list, "images") != doctor.OK || status(list, "isolation") != doctor.Warn {
+		t.Errorf("all is there: got %v, %+v", err, list)
+	}
+	if list, err := examine("ROUTING=dns"); !errors.Is(err, cli.ErrUnwell) || status(list, "configuration") != doctor.Fail {
+		t.Errorf("a bad setting: got %v, %+v", err, list)
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"doctor"}, elsewhere, &out, io.Discard); err != nil && !errors.Is(err, cli.ErrUnwell) || !strings.Contains(out.String(), "-> ") || !strings.Contains(out.String(), " not looked at\n") {
+		t.Errorf("the table: got %v\n%s", err, out.String())
+	}
+}
+
+// Not parallel: a shell asks by an environment variable.
+func TestCompletion(t *testing.T) {
+	for line, want := range map[string]string{"berth cre": "create", "berth jobs ": "cancel", "berth create --temp": "--template", "berth completion ": "fish"} {
+		t.Setenv("COMP_LINE", line)
+		var out bytes.Buffer
+		if err := run(t.Context(), nil, nil, &out, io.Discard); err != nil || !slices.Contains(strings.Fields(out.String()), want) {
+			t.Errorf("%q: got %q, %v, want %s among them", line, out.String(), err, want)
+		}
+	}
+}
+
 func TestHealthCommand(t *testing.T) {
 	t.Parallel()
 	var status atomic.Int32
@@ -332,66 +424,183 @@ func TestHealthCommand(t *testing.T) {
 	}
 }
 
-func TestRequestsMayFinish(t *testing.T) {
+// Clients that send slowly are cut: a connection is what a server has least of.
+func TestSlowClientsAreCut(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	began, finish := make(chan struct{}), make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() {
-		served <- serveHTTP(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			close(began)
-			<-finish
-			fmt.Fprint(w, "whole")
-		}))
-	}()
-	answer := make(chan string, 1)
-	go func() {
-		res, err := http.Get("http://" + l.Addr().String())
-		if err != nil {
-			answer <- err.Error()
-			return
-		}
-		defer res.Body.Close()
-		b, _ := io.ReadAll(res.Body)
-		answer <- string(b)
-	}()
-	<-began
-	cancel()
-	until(t, "it takes no more connections", func() bool {
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err == nil {
-			c.Close()
-		}
-		return err != nil
-	})
-	close(finish)
-	if got := <-answer; got != "whole" {
-		t.Errorf("a request under way got %q", got)
-	}
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	if err := serveHTTP(t.Context(), closed, http.NotFoundHandler()); err == nil {
-		t.Error("a listener that is closed: serveHTTP succeeded")
+	address := launch(t, "up", settings(t, "DATA_DIR="+shortDir(t), "READ_TIMEOUT=300ms")...).address()
+	const key = "Host: berth.test\r\nAuthorization: Bearer " + testKey + "\r\n"
+	for name, text := range map[string]string{
+		"header":                 "GET /api/containers HTTP/1.1\r\nHost: berth.test\r\nX-A",
+		"no header":              "",
+		"body":                   "POST /api/containers/start HTTP/1.1\r\n" + key + "Content-Type: application/json\r\nContent-Length: 30\r\n\r\n{\"s3Buc",
+		"body in chunks":         "POST /api/containers/start HTTP/1.1\r\n" + key + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"s3B\r\n",
+		"body that nobody wants": "GET /api/containers HTTP/1.1\r\n" + key + "Content-Length: 30\r\n\r\nabc",
+		"body without a key":     "POST /api/containers/start HTTP/1.1\r\nHost: berth.test\r\nContent-Length: 30\r\n\r\n{",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, text); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+			answer, err := io.ReadAll(c) // until the server hangs up
+			var late net.Error
+			if errors.As(err, &late) && late.Timeout() {
+				t.Fatalf("the connection stays; it got %q", answer)
+			}
+			if strings.Contains(name, "wants") != strings.Contains(string(answer), "200 OK") {
+				t.Errorf("got %q", answer)
+			}
+		})
 	}
 }
 
-func TestAgentClientFollowsNoRedirect(t *testing.T) {
+// A request that waits is not cut for it, with a body and without.
+func TestWaitingIsNotSlow(t *testing.T) {
 	t.Parallel()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://agent.test", nil)
+	p := launch(t, "up", settings(t, "DATA_DIR="+shortDir(t), "READ_TIMEOUT=100ms", "WORKER_CONCURRENCY=1")...)
+	address := p.address()
+	var job struct{ Job struct{ ID string } }
+	until(t, "a start is admitted", func() bool {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/api/containers/start", strings.NewReader(`{"s3Bucket":"workspace","awsAccessKeyId":"a","awsSecretAccessKey":"b"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+testKey)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusAccepted && json.NewDecoder(res.Body).Decode(&job) == nil
+	})
+	if code, body := get(t, address, "", "/api/jobs/"+job.Job.ID+"?wait=1"); code != http.StatusOK {
+		t.Errorf("got %d %s", code, body)
+	}
+}
+
+// ask calls the API with a key and reads its answer into out.
+func ask(t *testing.T, key, method, url, body string, out any) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := agentClient().CheckRedirect(req, nil); !errors.Is(err, http.ErrUseLastResponse) {
-		t.Errorf("got %v, want that it stops", err)
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil && res.StatusCode < 300 {
+		t.Fatal(err)
+	}
+	return res.StatusCode
+}
+
+// A Redis is lost for good: what the backup has and what Swarm has make one whole.
+func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("no redis-server in PATH")
+	}
+	engine := swarmtest.NewServer(t)
+	told := make(chan *http.Request, 100)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // an error is a signature that does not fit
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		told <- r
+	}))
+	t.Cleanup(receiver.Close)
+	up := func(dir string) (*program, string, []string) {
+		environ := settings(t, "DATA_DIR="+dir, "DOCKER_HOST="+engine.Host(), "S3_ENDPOINT=none", "WEBHOOK_ALLOW=127.0.0.0/8", "WORKER_GRACE=1s")
+		p := launch(t, "up", environ...)
+		return p, "http://" + p.address() + "/api/", environ
+	}
+	command := func(environ []string, args ...string) error {
+		return run(t.Context(), args, environ, io.Discard, io.Discard)
+	}
+
+	p, api, environ := up(shortDir(t))
+	var key struct{ Key string }
+	if got := ask(t, testKey, "POST", api+"keys", `{"name":"course","role":"client"}`, &key); got != http.StatusCreated {
+		t.Fatalf("make a key: %d", got)
+	}
+	var hook struct{ ID, Secret string }
+	if got := ask(t, key.Key, "POST", api+"webhooks", `{"url":"`+receiver.URL+`","events":["container.stopping"]}`, &hook); got != http.StatusCreated {
+		t.Fatalf("make a webhook: %d", got)
+	}
+	var made functions.StartAnswer
+	until(t, "a start is admitted", func() bool {
+		return ask(t, key.Key, "POST", api+"containers/start", `{"s3Bucket":"workspaces"}`, &made) == http.StatusAccepted
+	})
+	var before, after openapi.EventList
+	until(t, "its record is in Swarm", func() bool { return engine.Requests("POST", "/services/create") > 0 })
+	if got := ask(t, key.Key, "GET", api+"containers/"+made.ID+"/events", "", &before); got != http.StatusOK || len(before.Events) == 0 {
+		t.Fatalf("history: %d, %v", got, before)
+	}
+	file := filepath.Join(t.TempDir(), "backup")
+	if err := command(environ, "backup", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := command(environ, "backup", file); err == nil || !strings.Contains(err.Error(), "no `berth up`") {
+		t.Errorf("a backup of what does not run: got %v", err)
+	}
+
+	_, api, environ = up(shortDir(t)) // the disk was lost
+	until(t, "the container is back from Swarm", func() bool {
+		return ask(t, testKey, "GET", api+"containers/"+made.ID, "", &struct{}{}) == http.StatusOK
+	})
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut")
+	if err := os.WriteFile(cut, whole[:len(whole)-20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := command(environ, "restore", cut, "--replace"); err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Errorf("a file that is cut off: got %v", err)
+	}
+	if err := command(environ, "restore", file); err == nil || !strings.Contains(err.Error(), "--replace") {
+		t.Errorf("a Redis that is not empty: got %v", err)
+	}
+	if got := ask(t, key.Key, "GET", api+"containers", "", &struct{}{}); got != http.StatusUnauthorized {
+		t.Errorf("the key, before it is restored: got %d", got)
+	}
+	if err := command(environ, "restore", file, "--replace"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the container is back again, its owner's key works", func() bool {
+		return ask(t, key.Key, "GET", api+"containers/"+made.ID+"/events", "", &after) == http.StatusOK
+	})
+	if got := after.Events[:min(len(before.Events), len(after.Events))]; !slices.EqualFunc(got, before.Events, func(a, b openapi.EventAnswer) bool { return a.ID == b.ID }) {
+		t.Errorf("its history is %v, want it to begin with %v", after.Events, before.Events)
+	}
+	until(t, "a stop is admitted", func() bool {
+		return ask(t, key.Key, "DELETE", api+"containers/"+made.ID, "", &struct{}{}) == http.StatusAccepted
+	})
+	select {
+	case r := <-told:
+		body, _ := io.ReadAll(r.Body)
+		verifier, err := standardwebhooks.NewWebhook(hook.Secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := verifier.Verify(body, r.Header); err != nil || !strings.Contains(string(body), made.ID) {
+			t.Errorf("the restored webhook told %s: %v", body, err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the restored webhook told nothing")
 	}
 }

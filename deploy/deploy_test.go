@@ -1,15 +1,14 @@
-// Package deploy_test checks the files that people deploy: compose.yaml and
-// stack.yaml.
+// Package deploy_test checks the files that people deploy: compose.yaml with
+// what store/ adds to it, and stack.yaml.
 package deploy_test
 
 import (
 	"cmp"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
-	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -57,8 +56,10 @@ type service struct {
 		Labels       map[string]string `yaml:"labels"`
 		Mode         string            `yaml:"mode"`
 		EndpointMode string            `yaml:"endpoint_mode"`
+		Replicas     int               `yaml:"replicas"`
 		Resources    struct {
-			Limits map[string]any `yaml:"limits"`
+			Limits       map[string]any `yaml:"limits"`
+			Reservations map[string]any `yaml:"reservations"`
 		} `yaml:"resources"`
 		RestartPolicy struct {
 			Condition string `yaml:"condition"`
@@ -130,11 +131,11 @@ func (s service) hasEngine() bool {
 	return false
 }
 
-// read parses the two files.
+// read parses the files. The store's adds to compose.yaml, and is read so.
 func read(t *testing.T) map[string]file {
 	t.Helper()
 	files := map[string]file{}
-	for _, name := range []string{"../compose.yaml", "stack.yaml"} {
+	for _, name := range []string{"../compose.yaml", "stack.yaml", "store/compose.yaml"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -143,12 +144,15 @@ func read(t *testing.T) map[string]file {
 		if err := yaml.Unmarshal(text, &f); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		files[path.Base(name)] = f
+		files[strings.TrimPrefix(name, "../")] = f
 	}
+	store := files["store/compose.yaml"].Services
+	maps.Copy(files["compose.yaml"].Services["up"].Environment, store["up"].Environment)
+	delete(store, "up")
 	return files
 }
 
-// each runs a check on every service of both files.
+// each runs a check on every service of all files.
 func each(t *testing.T, check func(t *testing.T, f file, s service)) {
 	t.Parallel()
 	for name, f := range read(t) {
@@ -181,10 +185,10 @@ func TestEngineSocketIsOnlyWhereItIsNeeded(t *testing.T) {
 		if slices.Contains(may, s.role()) && !s.hasEngine() {
 			t.Errorf("%v has no engine", s.Command)
 		}
-		if len(s.CapAdd) > 0 && !slices.Contains(may, s.role()) {
+		if ports := traefik && slices.Equal(s.CapAdd, []string{"NET_BIND_SERVICE"}); len(s.CapAdd) > 0 && !ports && !slices.Contains(may, s.role()) {
 			t.Errorf("%v has the capabilities %v", s.Command, s.CapAdd)
 		}
-		if s.ours() && (!s.ReadOnly || !slices.Contains(s.CapDrop, "ALL")) {
+		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") {
 			t.Errorf("%v can write its image, or keeps capabilities it does not ask for", s.Command)
 		}
 		if s.ours() && !s.hasEngine() && s.User == "" {
@@ -305,12 +309,14 @@ func TestServicesAreKept(t *testing.T) {
 		for what, ok := range map[string]bool{
 			"a health check":                len(s.Healthcheck.Test) > 0 || s.Healthcheck.Disable && s.role() == "worker",
 			"a memory limit":                s.Deploy.Resources.Limits["memory"] != nil,
+			"a reservation":                 s.Deploy.Resources.Reservations["memory"] != nil,
 			"log rotation":                  s.Logging.Options["max-size"] != "" && s.Logging.Options["max-file"] != "",
 			"a restart policy":              s.Deploy.RestartPolicy.Condition == "any",
 			"an order of updates":           s.Deploy.UpdateConfig.Order != "",
 			"a stop grace period":           s.StopGracePeriod != "",
 			"dnsrr, which needs no IPVS":    s.Deploy.EndpointMode == "dnsrr",
 			"stop-first with a host port":   len(s.Ports) == 0 || s.Deploy.UpdateConfig.Order == "stop-first",
+			"start-first where two may be":  s.role() != "api" && s.role() != "gateway" || s.Deploy.UpdateConfig.Order == "start-first" && s.Deploy.Replicas == 2,
 			"host mode, to know the caller": !slices.ContainsFunc(s.Ports, func(p port) bool { return p.Mode != "host" }),
 		} {
 			if !ok {
@@ -318,28 +324,4 @@ func TestServicesAreKept(t *testing.T) {
 			}
 		}
 	})
-}
-
-// With ROUTING=gateway Traefik has two routers whatever the number of
-// containers.
-func TestTraefikRoutes(t *testing.T) {
-	t.Parallel()
-	s := read(t)["stack.yaml"].Services
-	for name, want := range map[string]string{"api": "Host(`api.${DOMAIN}`)", "gateway": "HostRegexp("} {
-		labels := s[name].Deploy.Labels
-		router := "traefik.http.routers.berth-api"
-		if name == "gateway" {
-			router = "traefik.http.routers.berth-containers"
-		}
-		if got := labels[router+".rule"]; !strings.HasPrefix(got, want) {
-			t.Errorf("%s: rule %q, want %s…", name, got, want)
-		}
-		service := labels[router+".service"]
-		if port := labels[fmt.Sprintf("traefik.http.services.%s.loadbalancer.server.port", service)]; port != "8080" {
-			t.Errorf("%s: its router's service %q has port %q, want 8080", name, service, port)
-		}
-		if got := s[name].Environment["ROUTING"]; got != "gateway" {
-			t.Errorf("%s: ROUTING=%s, want gateway", name, got)
-		}
-	}
 }

@@ -18,6 +18,7 @@ log=$(mktemp)
 current=
 sentence=
 note=
+watcher=
 
 now() { echo $(( $(date +%s%N) / 1000000 )); }
 seconds() { printf '%d.%d' $(( $1 / 1000 )) $(( $1 % 1000 / 100 )); }
@@ -39,14 +40,49 @@ step() {
   current=
 }
 
+# long_step is a step of minutes: meanwhile it says how far it is, on a terminal in the line that is to come, elsewhere
+# every half minute. What its commands print has to have lines as BuildKit's, or of the scripts here ("ide image: …").
+long_step() {
+  watch_log "$1" &
+  watcher=$!
+  step "$@"
+  stop_watching
+}
+watch_log() {
+  local began is said=
+  began=$(now)
+  trap 'exit 0' TERM
+  while :; do
+    if [[ -t 1 ]]; then sleep 1 & else sleep 30 >/dev/null 2>&1 & fi
+    wait $!
+    kill -0 $$ 2>/dev/null || exit 0
+    is=$(grep -aE '^(#[0-9]+ \[|ide image: |store: |traefik: )' "$log" | tail -n 1 || true)
+    if [[ -t 1 ]]; then
+      printf '  %-10s … %d s %-68.68s\r' "$1" $(( ($(now) - began) / 1000 )) "$is"
+    elif [[ $is != "$said" ]]; then
+      printf '  %-10s … %d s %.100s\n' "$1" $(( ($(now) - began) / 1000 )) "$is"
+    fi
+    said=$is
+  done
+}
+stop_watching() {
+  if [[ -n $watcher ]]; then
+    kill "$watcher" 2>/dev/null || true
+    wait "$watcher" 2>/dev/null || true
+  fi
+  watcher=
+}
+
 # fail SENTENCE ends the program with one sentence that says what to do.
 fail() { sentence=$*; exit 1; }
 
 # finish [CODE] is the end of every script here, good or bad.
 finish() {
   local code=${1:-$?}
+  stop_watching
   if [[ -n $current ]]; then
     exec >&3 2>&4 3>&- 4>&-
+    if [[ -t 1 ]]; then printf '\033[K'; fi
     printf '  %-10s failed\n' "$current"
     if [[ -z $sentence ]]; then tail -n 30 "$log" | sed 's/^/             /' >&2; fi
   fi

@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestCreateIsAdmitted(t *testing.T) {
 	})
 	got := b.container(out.Container.ID)
 	want := ide.Container{
-		ID: out.Container.ID, Run: 1, Owner: "alice", Status: ide.Starting, Image: "berth/ide:full", Node: b.engine.NodeID(),
+		ID: out.Container.ID, Run: 1, Owner: "alice", Status: ide.Starting, Image: "berth/ide:full", Template: "default", Node: b.engine.NodeID(),
 		S3:        ide.Bucket{Name: "alice-workspace", Region: "eu-central-1", Prefix: "course-1/alice"},
 		Resources: ide.Resources{CPULimit: 2e9, MemoryLimit: 2 << 30, CPUReservation: 25e7, MemoryReservation: 256 << 20, PIDs: 512},
 		Labels:    map[string]string{"team": "harbour"},
@@ -96,7 +97,7 @@ func TestCreateWithoutRoom(t *testing.T) {
 	b.must(ask())
 	wantError(t, "one more than the key may have", ask(), ide.ContainerLimitExceeded, true)
 	b.MaxPerKey = 0
-	b.Deps.Resources.CPUReservation = 4e9
+	b.Deps.Resources.CPUReservation, b.Deps.Resources.CPULimit, b.MaxResources.CPULimit = 4e9, 4e9, 0
 	err := ask()
 	wantError(t, "more than the node has", err, ide.ResourceLimitExceeded, true)
 	if e := ide.AsError(err); e.RetryAfter == 0 || !strings.Contains(e.Message, "3.75 CPU") {
@@ -166,7 +167,8 @@ func TestStateDecidesWhatIsAdmitted(t *testing.T) {
 
 func TestImage(t *testing.T) {
 	t.Parallel()
-	s := Settings{DefaultImage: "berth/ide:slim", ImageAllow: []string{"berth/ide:*", "registry.test:5000/*/ide", "["}}
+	usual := ide.Template{Image: "berth/ide:slim"}
+	s := Settings{ImageAllow: []string{"berth/ide:*", "registry.test:5000/*/ide", "["}}
 	for asked, want := range map[string]string{
 		"":                             "berth/ide:slim",
 		"berth/ide:slim":               "berth/ide:slim",
@@ -175,12 +177,12 @@ func TestImage(t *testing.T) {
 		"berth/ide":                    "", "berth/ide:a/b": "", "Berth/ide:full": "", "x/berth/ide:full": "",
 		"registry.test:5000/a/b/ide": "", "[": "",
 	} {
-		got, err := s.image(asked)
+		got, err := s.image(asked, usual)
 		if got != want || (err != nil) != (want == "") {
 			t.Errorf("image(%q) = %q, %v, want %q", asked, got, err, want)
 		}
 	}
-	if got, err := (Settings{DefaultImage: "x"}).image("y"); err == nil {
+	if got, err := (Settings{}).image("y", usual); err == nil {
 		t.Errorf("without a pattern %q was allowed", got)
 	}
 }
@@ -199,7 +201,7 @@ func TestResources(t *testing.T) {
 		"as much as allowed":       {ide.Resources{CPULimit: 4e9, MemoryLimit: 8 << 30}, &ResourceRequest{CPULimit: 4, MemoryLimit: "8G"}, ide.Resources{CPULimit: 4e9, MemoryLimit: 8 << 30, CPUReservation: 25e7, MemoryReservation: 512 << 20, PIDs: 100}},
 		"reservation below limit":  {ide.Resources{}, &ResourceRequest{CPULimit: 0.1, MemoryLimit: "128m"}, ide.Resources{CPULimit: 1e8, MemoryLimit: 128 << 20, CPUReservation: 1e8, MemoryReservation: 128 << 20, PIDs: 100}},
 	} {
-		got, err := Settings{Resources: has, MaxResources: tc.most}.resources(tc.asked)
+		got, err := Settings{Resources: has, MaxResources: tc.most}.resources(tc.asked, ide.Template{})
 		if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
@@ -228,6 +230,27 @@ func FuzzBucketName(f *testing.F) {
 		}
 		if err != nil && (!ide.HasCode(err, ide.InvalidS3Bucket) || len(name) > 3 && strings.Contains(err.Error(), name)) {
 			t.Errorf("checkBucket(%q) = %v, want INVALID_S3_BUCKET without the value", name, err)
+		}
+	})
+}
+
+// FuzzPrefix: a prefix that is taken is a folder in the bucket that no other
+// spelling leads out of, or into the control plane's own.
+func FuzzPrefix(f *testing.F) {
+	for _, s := range []string{"", "a", "course-1/alice", "/a/", "a//b", "..", "a/../b", "./a", ".berth", "a/.berth/b", "a\x00", "a\n", "\xff", "ü/b", "/", "...", ".berth2"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, prefix string) {
+		err := checkPrefix(prefix)
+		if err != nil {
+			if !ide.HasCode(err, ide.ValidationFailed) {
+				t.Errorf("%q: got %v, want VALIDATION_FAILED", prefix, err)
+			}
+			return
+		}
+		folder := strings.Trim(prefix, "/")
+		if clean := path.Clean("/" + folder); clean != "/"+folder || slices.Contains(strings.Split(folder, "/"), ".berth") || !utf8.ValidString(prefix) {
+			t.Errorf("%q is taken, which is %q", prefix, clean)
 		}
 	})
 }
@@ -263,7 +286,7 @@ func FuzzMemorySize(f *testing.F) {
 	const most = 1 << 40
 	s := Settings{Resources: ide.Resources{CPULimit: 1e9, MemoryLimit: 1 << 30, MemoryReservation: 512 << 20}, MaxResources: ide.Resources{MemoryLimit: most}}
 	f.Fuzz(func(t *testing.T, size string) {
-		r, err := s.resources(&ResourceRequest{MemoryLimit: size})
+		r, err := s.resources(&ResourceRequest{MemoryLimit: size}, ide.Template{})
 		switch {
 		case err != nil && !ide.HasCode(err, ide.ValidationFailed):
 			t.Errorf("%q: got %v, want VALIDATION_FAILED", size, err)

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +36,7 @@ const defaultImage = "berth/ide:slim"
 // bench is what functions touch: a Redis, a Swarm of one node, and whoever
 // answers for containers. Nothing delivers: tests execute jobs themselves.
 type bench struct {
-	*testing.T
+	tb
 	*Deps
 	rdb    *redis.Client
 	engine *swarmtest.Server
@@ -47,15 +45,18 @@ type bench struct {
 	log    *buffer
 }
 
+// tb is one level deeper than Deps, whose Log is meant by that name.
+type tb struct{ testing.TB }
+
 // newBench returns a bench whose Redis and Swarm are the test's own.
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	box, err := seal.New("secret-key-secret-key-secret-key-secret")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rdb := redistest.New(t)
-	b := &bench{T: t, rdb: rdb, engine: swarmtest.NewServer(t), inside: newInside(t), tasks: asynq.NewInspectorFromRedisClient(rdb), log: &buffer{}}
+	b := &bench{tb: tb{t}, rdb: rdb, engine: swarmtest.NewServer(t), inside: newInside(t), tasks: asynq.NewInspectorFromRedisClient(rdb), log: &buffer{}}
 	b.engine.OnStart(b.inside.started)
 	engine, err := swarm.New(swarm.Config{Host: b.engine.Host(), Instance: "test"})
 	if err != nil {
@@ -67,13 +68,24 @@ func newBench(t *testing.T) *bench {
 		Log: slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Settings: Settings{
 			URLScheme: "http", ContainerDomain: "ide.test:8080", EdgeURL: "http://edge.test:8080",
-			DefaultImage: defaultImage, ImageAllow: []string{"berth/*", "registry.test/ide:?"}, AWSRegion: "eu-central-1",
+			Templates: []ide.Template{{Name: "default", Image: defaultImage}}, ImageAllow: []string{"berth/*", "registry.test/ide:?"}, AWSRegion: "eu-central-1",
 			Resources:    ide.Resources{CPULimit: 1e9, MemoryLimit: 1 << 30, CPUReservation: 25e7, MemoryReservation: 256 << 20, PIDs: 512},
 			MaxResources: ide.Resources{CPULimit: 2e9, MemoryLimit: 4 << 30},
 		},
 	}
 	b.must(engine.EnsureNetwork(t.Context()))
 	b.publish()
+	// the part of each node's worker
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-done })
+	node := *b.Deps // a test may give the bench another store
+	go func() {
+		defer close(done)
+		for pause(ctx, 10*time.Millisecond) == nil {
+			_ = DropVolumes(ctx, &node, b.engine.NodeID()) // an engine that is down on purpose
+		}
+	}()
 	return b
 }
 
@@ -215,7 +227,7 @@ func retry(t *testing.T, err error, about time.Duration) {
 }
 
 // until polls.
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	end := time.After(20 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -245,88 +257,4 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
-}
-
-// answer is what the inside of a container says.
-type answer struct {
-	status   int
-	body     string
-	noServer bool // the agent's 502 where nothing listens
-}
-
-// inside answers for the agents and, in place of the edge, for the three ports
-// of every container. A function's client reaches it under every address.
-type inside struct {
-	server *httptest.Server
-
-	mu      sync.Mutex
-	secrets map[string]ide.Secrets // of running containers, by address
-	given   []string               // every Swarm secret that a container got
-	script  map[string][]answer    // by "agent", "vnc", "code" and "web"; the last answer stays
-	probes  map[string]bool        // values of the probe header
-}
-
-func newInside(t *testing.T) *inside {
-	i := &inside{secrets: map[string]ide.Secrets{}, script: map[string][]answer{}, probes: map[string]bool{}}
-	i.server = httptest.NewServer(i)
-	t.Cleanup(i.server.Close)
-	return i
-}
-
-func (i *inside) client() *http.Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", i.server.Listener.Addr().String())
-	}
-	return &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 10 * time.Second}
-}
-
-// say sets what a port, or the agent, answers from now on.
-func (i *inside) say(name string, answers ...answer) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.script[name] = answers
-}
-
-func (i *inside) started(s swarmtest.Started) (stop func()) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	var secrets ide.Secrets
-	_ = json.Unmarshal(s.Secret, &secrets) // without one the agent refuses everybody
-	i.secrets[s.Address.String()] = secrets
-	i.given = append(i.given, string(s.Secret))
-	return func() {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		delete(i.secrets, s.Address.String())
-	}
-}
-
-func (i *inside) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	host, port, _ := net.SplitHostPort(r.Host)
-	label, _, _ := strings.Cut(host, ".")
-	name := label[strings.LastIndex(label, "-")+1:]
-	said := answer{status: http.StatusOK}
-	if port == "9000" {
-		name, said.body = "agent", `{"ready":true}`
-		if token := i.secrets[host].AgentToken; token == "" || r.Header.Get("Authorization") != "Bearer "+token || r.URL.Path != "/_berth/status" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-	} else {
-		i.probes[r.Header.Get(ide.ProbeHeader)] = true
-	}
-	if list := i.script[name]; len(list) > 0 {
-		said = list[0]
-		if len(list) > 1 {
-			i.script[name] = list[1:]
-		}
-	}
-	if said.noServer {
-		w.Header().Set(ide.NoServerHeader, "1")
-		said.status = http.StatusBadGateway
-	}
-	w.WriteHeader(said.status)
-	_, _ = w.Write([]byte(said.body))
 }

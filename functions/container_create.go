@@ -4,16 +4,17 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"path"
+	"fmt"
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"berth/internal/ide"
+	"berth/internal/s3"
 	"berth/internal/store"
 	"berth/queue"
-
-	"github.com/docker/go-units"
 )
 
 // CreateContainerRequest is the body of a start. The first five fields are
@@ -21,13 +22,23 @@ import (
 type CreateContainerRequest struct {
 	S3Bucket           string            `json:"s3Bucket" maxLength:"63" example:"alice-workspace" doc:"Bucket of the workspace"`
 	S3Region           string            `json:"s3Region,omitempty" maxLength:"32" example:"us-east-1" doc:"Region of the bucket; the server's default if missing"`
-	VNCPassword        string            `json:"vncPassword,omitempty" minLength:"6" maxLength:"8" doc:"Password of the desktop, at most 8 characters (the limit of VNC); random if missing"`
-	AWSAccessKeyID     string            `json:"awsAccessKeyId,omitempty" maxLength:"128" doc:"Credentials for the bucket; prefer a role"`
-	AWSSecretAccessKey string            `json:"awsSecretAccessKey,omitempty" maxLength:"128"`
+	VNCPassword        string            `json:"vncPassword,omitempty" minLength:"6" maxLength:"8" pattern:"^[!-~]*$" patternDescription:"visible ASCII characters" doc:"Password of the desktop: 6 to 8 visible ASCII characters (VNC knows no more); random if missing" example:"hunter22"`
+	AWSAccessKeyID     string            `json:"awsAccessKeyId,omitempty" maxLength:"128" doc:"Credentials for the bucket; prefer a role" example:"AKIAIOSFODNN7EXAMPLE"`
+	AWSSecretAccessKey string            `json:"awsSecretAccessKey,omitempty" maxLength:"128" example:"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" doc:"Goes with awsAccessKeyId"`
 	S3Prefix           string            `json:"s3Prefix,omitempty" maxLength:"512" example:"course-1/alice" doc:"Folder in the bucket"`
-	Image              string            `json:"image,omitempty" maxLength:"255" doc:"Image to run, where the server allows it; its default if missing"`
-	Resources          *ResourceRequest  `json:"resources,omitempty"`
+	Template           string            `json:"template,omitempty" maxLength:"63" example:"python" doc:"One of the server's templates: image, resources, web command and environment; default if missing"`
+	Image              string            `json:"image,omitempty" maxLength:"255" doc:"Image to run, where the server allows it; the template's if missing" example:"registry.example.com/ide:3"`
+	Resources          *ResourceRequest  `json:"resources,omitempty" doc:"The template's, or else the server's, if missing"`
+	Placement          *ide.Placement    `json:"placement,omitempty" doc:"On which node it may run, beside what its template says"`
 	Labels             map[string]string `json:"labels,omitempty" maxProperties:"32" doc:"Your own labels"`
+	Webhook            *WebhookRequest   `json:"webhook,omitempty" doc:"An endpoint that is told what becomes of this container; its secret is among the container's credentials"`
+	IdleTimeout        *int              `json:"idleTimeout,omitempty" minimum:"0" maximum:"31536000" example:"1800" doc:"Seconds without use after which it is saved and stopped; 0 is never; the server's default if missing"`
+	Activity           *ActivityRequest  `json:"activity,omitempty" doc:"What counts as use, beside typing, input on the desktop and bytes on the web port"`
+}
+
+// ActivityRequest widens what counts as use.
+type ActivityRequest struct {
+	CPU float64 `json:"cpu,omitempty" minimum:"0.01" maximum:"512" example:"0.5" doc:"Cores: a load that reaches it, as of a long build, counts as use"`
 }
 
 // ResourceRequest bounds a container.
@@ -50,7 +61,7 @@ func (a *CreateContainerArgs) fingerprint() any { return a.Body }
 // CreateContainer starts a new container.
 var CreateContainer = define(Function[CreateContainerArgs]{
 	Name: "container-create", Doc: "Start a new container", Route: "POST /api/containers/start", Created: true,
-	Queue: queue.Default, Attempts: 12, Timeout: 5 * time.Minute, Cancelable: true,
+	Queue: queue.Default, Attempts: 12, Timeout: 5 * time.Minute, Cancelable: true, Moves: true,
 	Expect: []ide.Status{ide.Starting, ide.Running},
 	Admit:  admitCreate,
 	Run: func(ctx context.Context, d *Deps, a CreateContainerArgs) error {
@@ -64,30 +75,91 @@ var CreateContainer = define(Function[CreateContainerArgs]{
 	},
 })
 
-// check returns what a request comes to: the image and the resources that the
-// container would have.
-func (b CreateContainerRequest) check(s Settings, p ide.Principal) (image string, res ide.Resources, err error) {
+// check returns what a request comes to: the container it would make, so far
+// as the request says.
+func (b CreateContainerRequest) check(d *Deps, p ide.Principal) (c ide.Container, err error) {
 	if err := checkBucket(b.S3Bucket); err != nil {
-		return "", res, err
+		return c, err
+	}
+	if err := checkPrefix(b.S3Prefix); err != nil {
+		return c, err
 	}
 	if !p.MayUse(b.S3Bucket) {
-		return "", res, ide.Errorf(ide.Forbidden, "Your key may not use this bucket.")
+		return c, ide.Errorf(ide.Forbidden, "Your key may not use this bucket.")
 	}
 	if (b.AWSAccessKeyID == "") != (b.AWSSecretAccessKey == "") {
-		return "", res, invalid("body.awsSecretAccessKey", "awsAccessKeyId and awsSecretAccessKey go together")
+		return c, invalid("body.awsSecretAccessKey", "awsAccessKeyId and awsSecretAccessKey go together")
 	}
-	if image, err = s.image(b.Image); err != nil {
-		return "", res, err
+	t, err := d.template(b.Template)
+	if err != nil {
+		return c, err
 	}
-	if res, err = s.resources(b.Resources); err != nil {
-		return "", res, err
+	c = ide.Container{
+		Owner: p.Name, Labels: b.Labels, S3: ide.Bucket{Name: b.S3Bucket, Region: b.S3Region, Prefix: b.S3Prefix},
+		Template: t.Name, Env: t.Env, WebCommand: t.WebCommand, Hardening: t.Hardening, NoAgent: t.NoAgent,
 	}
-	return image, res, checkLabels(b.Labels)
+	if err := place(&c, t.Placement, b.Placement); err != nil {
+		return c, err
+	}
+	if c.S3.Region == "" {
+		c.S3.Region = d.AWSRegion
+	}
+	if c.Image, err = d.image(b.Image, t); err != nil {
+		return c, err
+	}
+	if c.Resources, err = d.resources(b.Resources, t); err != nil {
+		return c, err
+	}
+	if t.Hardening.PIDs > 0 {
+		c.Resources.PIDs = t.Hardening.PIDs
+	}
+	if err := b.use(d, &c); err != nil {
+		return c, err
+	}
+	if d.S3.Place(c) != nil {
+		switch {
+		case b.AWSAccessKeyID != "":
+			c.Credential = s3.Own
+		case d.S3.HasRole():
+			c.Credential = s3.Role
+		default:
+			return c, invalid("body.awsAccessKeyId", "this server has no role for buckets: awsAccessKeyId and awsSecretAccessKey are needed")
+		}
+	}
+	if b.Webhook != nil {
+		if err := b.Webhook.check(d, "body.webhook."); err != nil {
+			return c, err
+		}
+	}
+	return c, checkLabels(b.Labels)
+}
+
+// use sets from when on a container is idle. It refuses a timeout for what
+// nobody can see the use of.
+func (b CreateContainerRequest) use(d *Deps, c *ide.Container) error {
+	timeout := int(d.IdleTimeout.Seconds())
+	if b.IdleTimeout != nil {
+		timeout = *b.IdleTimeout
+	}
+	most := int(d.MaxIdleTimeout.Seconds())
+	switch {
+	case most > 0 && (timeout == 0 || timeout > most):
+		return invalid("body.idleTimeout", fmt.Sprintf("idleTimeout is at least 1 and at most %d seconds here", most))
+	case timeout > 0 && c.NoAgent && d.EdgeUnseen:
+		return invalid("body.idleTimeout", "this image has no agent and its traffic does not pass through Berth, so nobody sees whether it is used: idleTimeout has to be 0")
+	case b.Activity != nil && b.Activity.CPU > 0 && c.NoAgent:
+		return invalid("body.activity.cpu", "this image has no agent that could tell its load")
+	}
+	c.IdleTimeout = timeout
+	if b.Activity != nil {
+		c.ActivityCPU = b.Activity.CPU
+	}
+	return nil
 }
 
 func admitCreate(_ context.Context, d *Deps, p ide.Principal, a *CreateContainerArgs) (store.Admission, error) {
 	b := a.Body
-	image, res, err := b.check(d.Settings, p)
+	c, err := b.check(d, p)
 	if err != nil {
 		return store.Admission{}, err
 	}
@@ -103,20 +175,20 @@ func admitCreate(_ context.Context, d *Deps, p ide.Principal, a *CreateContainer
 	if err != nil {
 		return store.Admission{}, err
 	}
-	region := b.S3Region
-	if region == "" {
-		region = d.AWSRegion
-	}
 	a.ID, a.Run = id, 1
-	return store.Admission{
-		New: &ide.Container{
-			ID: id, Run: 1, Owner: p.Name, Status: ide.Starting, Image: image, Resources: res, Labels: b.Labels,
-			S3:        ide.Bucket{Name: b.S3Bucket, Region: region, Prefix: b.S3Prefix},
-			URLs:      ide.MakeURLs(d.URLScheme, id, d.ContainerDomain),
-			CreatedAt: time.Now().UTC(), Probe: ide.NewID(), Sealed: sealed,
-		},
-		Reserve: true, MaxPerKey: d.maxPerKey(p), Pack: d.Pack, Message: "A start was asked for.",
-	}, nil
+	c.ID, c.Run, c.Status, c.CreatedAt = id, 1, ide.Starting, time.Now().UTC()
+	c.URLs, c.Probe, c.Sealed = ide.MakeURLs(d.URLScheme, id, d.ContainerDomain), ide.NewID(), sealed
+	adm := store.Admission{
+		New: &c, Reserve: true, Place: d.S3.Place(c) != nil, MaxPerKey: d.maxPerKey(p), Pack: d.Pack, Message: "A start was asked for.",
+	}
+	if b.Webhook != nil {
+		w, _, err := b.Webhook.endpoint(d, p)
+		if err != nil {
+			return store.Admission{}, err
+		}
+		w.All, w.Container, c.Webhook, adm.Webhook = false, id, w.ID, &w
+	}
+	return adm, nil
 }
 
 // maxPerKey is how many live containers a key may have; 0 is any number.
@@ -158,6 +230,18 @@ func checkBucket(name string) error {
 	return nil
 }
 
+// checkPrefix refuses what cannot be a folder of its own in the bucket.
+func checkPrefix(prefix string) error {
+	bad := !utf8.ValidString(prefix) || strings.ContainsFunc(prefix, unicode.IsControl) || strings.Contains(prefix, "//")
+	for part := range strings.SplitSeq(strings.Trim(prefix, "/"), "/") {
+		bad = bad || part == "." || part == ".." || part == ".berth"
+	}
+	if bad {
+		return invalid("body.s3Prefix", "s3Prefix is a folder: names between slashes, none of them empty, ., .. or .berth")
+	}
+	return nil
+}
+
 // labelKey is the form of Kubernetes' and Docker's label keys: safe in every
 // place where labels end up.
 var labelKey = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$`)
@@ -169,40 +253,4 @@ func checkLabels(labels map[string]string) error {
 		}
 	}
 	return nil
-}
-
-// image returns the image to run for one that was asked for.
-func (s Settings) image(asked string) (string, error) {
-	if asked == "" || asked == s.DefaultImage {
-		return s.DefaultImage, nil
-	}
-	for _, pattern := range s.ImageAllow {
-		if ok, _ := path.Match(pattern, asked); ok {
-			return asked, nil
-		}
-	}
-	return "", invalid("body.image", "this image is not allowed here")
-}
-
-// resources returns what a container gets for what was asked.
-func (s Settings) resources(asked *ResourceRequest) (ide.Resources, error) {
-	r := s.Resources
-	if asked == nil {
-		return r, nil
-	}
-	if asked.CPULimit != 0 {
-		r.CPULimit = int64(asked.CPULimit * 1e9)
-	}
-	if asked.MemoryLimit != "" {
-		n, err := units.RAMInBytes(asked.MemoryLimit)
-		if err != nil || n < 64<<20 {
-			return r, invalid("body.resources.memoryLimit", "memoryLimit is a number of bytes with k, m or g, at least 64m")
-		}
-		r.MemoryLimit = n
-	}
-	if most := s.MaxResources; most.CPULimit > 0 && r.CPULimit > most.CPULimit || most.MemoryLimit > 0 && r.MemoryLimit > most.MemoryLimit {
-		return r, invalid("body.resources", "this is more than a container may have here")
-	}
-	r.CPUReservation, r.MemoryReservation = min(r.CPUReservation, r.CPULimit), min(r.MemoryReservation, r.MemoryLimit)
-	return r, nil
 }

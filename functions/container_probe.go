@@ -16,12 +16,8 @@ type ProbeContainerArgs struct {
 	Run int    `json:"run"`
 }
 
-// unhealthyAfter is how many probes in a row must fail before a container is
-// called unhealthy: one slow answer is no illness.
-const unhealthyAfter = 3
-
 // ProbeContainer looks at a container's three ports through the edge, the way
-// users do.
+// users do, and asks its agent when it was last used.
 var ProbeContainer = define(Function[ProbeContainerArgs]{
 	Name: "container-probe", Doc: "Probe a running container now", Route: "POST /api/containers/{id}/probe",
 	Queue: queue.Low, Attempts: 3, Timeout: 30 * time.Second, Cancelable: true,
@@ -42,42 +38,10 @@ var ProbeContainer = define(Function[ProbeContainerArgs]{
 		if err != nil {
 			return err
 		}
-		var checks ide.Checks
-		if err := Step(ctx, "ports", func(ctx context.Context) error {
-			checks.CodeServer, _ = d.probe(ctx, c, ide.PortCode)
-			checks.VNC, _ = d.probe(ctx, c, ide.PortVNC)
-			checks.WebServer, _ = d.probe(ctx, c, ide.PortWeb)
-			return nil
-		}); err != nil {
+		return Step(ctx, "ports", func(ctx context.Context) error {
+			c, err := d.noteSight(ctx, c, d.look(ctx, c))
+			SetResult(ctx, "health", c.Health)
 			return err
-		}
-		c, err = d.Store.Update(ctx, a.ID, func(c *ide.Container) error {
-			if c.Run == a.Run {
-				c.Health = judge(c.Health, checks, time.Now().UTC())
-			}
-			return nil
 		})
-		if err != nil {
-			return err
-		}
-		SetResult(ctx, "health", c.Health)
-		return nil
 	},
 })
-
-// judge returns the health that follows from what was known and what a probe
-// saw: unhealthy after three failures in a row, healthy after one success. A
-// missing web server is the user's affair.
-func judge(was *ide.Health, checks ide.Checks, now time.Time) *ide.Health {
-	h := &ide.Health{Status: "healthy", LastCheck: now, Checks: checks}
-	if checks.CodeServer && checks.VNC {
-		return h
-	}
-	if was != nil {
-		h.Status, h.Failures = was.Status, was.Failures
-	}
-	if h.Failures++; h.Failures >= unhealthyAfter {
-		h.Status = "unhealthy"
-	}
-	return h
-}

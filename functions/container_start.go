@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -20,24 +21,18 @@ type StartContainerArgs struct {
 // same URLs, same passwords, a new run.
 var StartContainer = define(Function[StartContainerArgs]{
 	Name: "container-start", Doc: "Start a stopped or failed container again", Route: "POST /api/containers/{id}/start",
-	Queue: queue.Default, Attempts: 12, Timeout: 5 * time.Minute, Cancelable: true,
+	Queue: queue.Default, Attempts: 12, Timeout: 5 * time.Minute, Cancelable: true, Moves: true,
 	Expect: []ide.Status{ide.Starting, ide.Running},
 	Admit: func(ctx context.Context, d *Deps, p ide.Principal, a *StartContainerArgs) (store.Admission, error) {
-		if _, err := own(ctx, d, p, a.ID); err != nil {
+		c, err := own(ctx, d, p, a.ID)
+		if err != nil {
 			return store.Admission{}, err
 		}
-		return store.Admission{
-			Container: a.ID, Reserve: true, MaxPerKey: d.maxPerKey(p), Pack: d.Pack, Message: "Another start was asked for.",
-			Edit: func(c *ide.Container) error {
-				if c.Status != ide.Stopped && c.Status != ide.Failed {
-					return state(*c, "Only a stopped or failed container can be started again.")
-				}
-				c.Run++
-				c.Status, c.Probe, c.Address, c.StartedAt, c.Error, c.Health = ide.Starting, ide.NewID(), "", nil, nil, nil
-				a.Run = c.Run
-				return nil
-			},
-		}, nil
+		lost, err := d.lost(ctx, c)
+		if err != nil {
+			return store.Admission{}, err
+		}
+		return anotherRun(d, p, c, lost, &a.Run, func(*ide.Container) error { return nil }), nil
 	},
 	Run: func(ctx context.Context, d *Deps, a StartContainerArgs) error {
 		return start(ctx, d, a.ID, a.Run, "container-start")
@@ -46,6 +41,47 @@ var StartContainer = define(Function[StartContainerArgs]{
 		return failStart(ctx, d, a.ID, a.Run, "container-start", cause)
 	},
 })
+
+// anotherRun admits a further run of a container that is down, if may, which sees
+// the record last, agrees. Files that could not be saved are on one node only;
+// where that is lost, it goes on elsewhere from its last save.
+func anotherRun(d *Deps, p ide.Principal, c ide.Container, lost bool, run *int, may func(*ide.Container) error) store.Admission {
+	only := ""
+	if c.Unsaved && !lost {
+		only = c.Node
+	}
+	return store.Admission{
+		Container: c.ID, Reserve: true, Place: d.S3.Place(c) != nil, Only: only,
+		MaxPerKey: d.maxPerKey(p), Pack: d.Pack, Message: "Another start was asked for.",
+		Edit: func(c *ide.Container) error {
+			if c.Status != ide.Stopped && c.Status != ide.Failed {
+				return state(*c, "Only a stopped or failed container can be started again.")
+			}
+			if err := may(c); err != nil {
+				return err
+			}
+			if c.Unsaved && lost {
+				c.Unsaved, c.Tries, c.NextTry, c.Kept = false, 0, nil, append(c.Kept, c.Node)
+			}
+			if c.NoAgent && d.EdgeUnseen { // since ROUTING was changed
+				c.IdleTimeout = 0
+			}
+			c.Run++
+			c.Status, c.Probe, c.Address, c.StartedAt, c.Error, c.Health = ide.Starting, ide.NewID(), "", nil, nil, nil
+			*run = c.Run
+			return nil
+		},
+	}
+}
+
+// lost says whether a container's unsaved files are on a node that is down.
+func (d *Deps) lost(ctx context.Context, c ide.Container) (bool, error) {
+	if !c.Unsaved {
+		return false, nil
+	}
+	nodes, err := d.Store.Nodes(ctx)
+	return slices.ContainsFunc(nodes, func(n ide.Node) bool { return n.ID == c.Node && n.State == "down" }), err
+}
 
 // own returns a container that p may know of; to anybody else it does not
 // exist.

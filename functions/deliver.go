@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -11,18 +12,20 @@ import (
 // deliver puts a job on its function's queue. A failure is no error: the job
 // is due in its record, so a worker's ticker delivers it.
 func deliver(ctx context.Context, d *Deps, job string, number int) {
-	f, ok := registry[queue.FunctionOf(job)]
-	if !ok {
-		return // of a newer release, whose workers deliver it
+	if f, ok := registry[queue.FunctionOf(job)]; ok { // else of a newer release, whose workers deliver it
+		deliverOn(ctx, d, f, job, number, queue.Of(f.Queue, job))
 	}
+}
+
+func deliverOn(ctx context.Context, d *Deps, f *Info, job string, number int, on string) {
 	timeout := 2*f.Timeout + time.Minute // an attempt, and cleaning up after it
-	if err := d.Queue.Deliver(ctx, job, number, f.Queue, timeout); err != nil {
+	if err := d.Queue.Deliver(ctx, job, number, on, timeout); err != nil {
 		d.Log.Warn("delivery is left to the ticker", "job", job, "err", err)
 	}
 }
 
-// wake delivers jobs whose last delivery may have found the lease held and
-// left.
+// wake delivers jobs whose turn has come, or whose last delivery may have
+// found the lease held and left.
 func wake(ctx context.Context, d *Deps, jobs []string) {
 	if len(jobs) == 0 {
 		return
@@ -67,13 +70,23 @@ func DeliverDue(ctx context.Context, d *Deps) error {
 		if !ok {
 			continue
 		}
-		state, err := d.Queue.State(j.ID, j.Delivery, f.Queue)
+		on := queue.Of(f.Queue, j.ID)
+		if f.Queue == queue.OnNode {
+			gone, err := d.nodeGone(ctx, queue.TargetOf(j.ID))
+			if err != nil {
+				return err
+			}
+			if gone { // whoever takes it there says so
+				on = queue.Low
+			}
+		}
+		state, err := d.Queue.State(j.ID, j.Delivery, on)
 		if err != nil {
 			return err
 		}
 		switch {
 		case state == queue.Absent:
-			deliver(ctx, d, j.ID, j.Delivery)
+			deliverOn(ctx, d, f, j.ID, j.Delivery, on)
 		case state == queue.Stale:
 			next, ok, err := d.Store.Redeliver(ctx, j.ID, j.Delivery)
 			if err != nil {
@@ -81,11 +94,18 @@ func DeliverDue(ctx context.Context, d *Deps) error {
 			}
 			if ok {
 				d.Log.Info("job is delivered again", "job", j.ID, "delivery", next)
-				deliver(ctx, d, j.ID, next)
+				deliverOn(ctx, d, f, j.ID, next, on)
 			}
 		}
 	}
 	return nil
+}
+
+// nodeGone says whether a node has left the Swarm. While nobody has published
+// the nodes, none has.
+func (d *Deps) nodeGone(ctx context.Context, node string) (bool, error) {
+	nodes, err := d.Store.Nodes(ctx)
+	return len(nodes) > 0 && !slices.ContainsFunc(nodes, func(n ide.Node) bool { return n.ID == node }), err
 }
 
 // Cancel ends a job that has not ended: a waiting one as soon as a worker

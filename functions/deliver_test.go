@@ -11,7 +11,6 @@ import (
 	"berth/internal/store"
 	"berth/queue"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -129,37 +128,6 @@ func TestForceWakesAStopThatWaits(t *testing.T) {
 	b.delivery(job, 2, queue.Waiting)
 	b.engine.Heal()
 	b.execute(job, ide.JobSucceeded)
-}
-
-func TestOpenScheduled(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	b.Store = store.New(b.rdb, store.Config{JobRetention: time.Nanosecond})
-	old := b.admit(testUsual, scriptedArgs{}).Job.ID
-	b.must(b.play(old, script{run: func(context.Context) error { return nil }}))
-	open := b.admit(testUsual, scriptedArgs{}).Job.ID
-
-	out, err := OpenScheduled(t.Context(), b.Deps, "sweep-jobs")
-	b.must(err)
-	if out.Job.ID != "sweep-jobs::1" || out.Job.Owner != "schedule" || out.Job.Container != "" {
-		t.Errorf("got job %+v", out.Job)
-	}
-	again, err := OpenScheduled(t.Context(), b.Deps, "sweep-jobs")
-	if err != nil || !again.Open || again.Job.ID != out.Job.ID {
-		t.Errorf("while it is open: got %+v, %v, want the same job", again, err)
-	}
-	b.execute(out.Job.ID, ide.JobSucceeded)
-	if diff := cmp.Diff(map[string]any{"dropped": 1.0}, b.job(out.Job.ID).Result); diff != "" {
-		t.Errorf("result (-want +got):\n%s", diff)
-	}
-	_, err = b.Store.Job(t.Context(), old)
-	wantError(t, "the old job", err, ide.JobNotFound, true)
-	b.job(open)
-
-	for _, name := range []string{"container-create", "nothing"} {
-		_, err := OpenScheduled(t.Context(), b.Deps, name)
-		wantError(t, name, err, ide.NotFound, true)
-	}
 }
 
 func TestIdempotencyKey(t *testing.T) {

@@ -38,6 +38,11 @@ var (
 // *RetryError brings it again.
 func Execute(ctx context.Context, d *Deps, delivery queue.Delivery) error {
 	job := delivery.Job
+	next, err := d.Store.Turn(ctx, job)
+	if err != nil {
+		return &RetryError{After: time.Second, Err: err}
+	}
+	wake(ctx, d, next)
 	h, err := d.Store.Take(ctx, job, delivery.Number)
 	switch {
 	case errors.Is(err, store.ErrEnded), errors.Is(err, store.ErrHeld):
@@ -51,7 +56,9 @@ func Execute(ctx context.Context, d *Deps, delivery queue.Delivery) error {
 		log.Error("unknown function")
 		return again(ctx, d, h, time.Minute, true, errors.New("unknown function "+h.Job.Function))
 	}
+	h.Keep = f.Keep
 	log.Debug("job begins")
+	ctx, end := d.traced(ctx, h.Job)
 	start := time.Now()
 	r := &running{held: h, info: f}
 	ctx, lost := context.WithCancelCause(ctx) // ends everything
@@ -60,6 +67,7 @@ func Execute(ctx context.Context, d *Deps, delivery queue.Delivery) error {
 	defer interrupt(nil)
 	go r.renew(ctx, lost, interrupt)
 	err = r.attempt(run, d)
+	defer end(err)
 	log = log.With("took", time.Since(start).Round(time.Millisecond))
 	if cause := context.Cause(ctx); errors.Is(cause, store.ErrLost) || errors.Is(err, store.ErrLost) {
 		log.Warn("lease lost, somebody else goes on")
@@ -82,6 +90,9 @@ func (r *running) attempt(ctx context.Context, d *Deps) error {
 	}
 	if h.Flags.Cancel && r.info.Cancelable {
 		return errCanceled
+	}
+	if r.info.Queue == queue.OnNode && (d.Node == nil || d.Node() != h.Job.Node) {
+		return ide.Errorf(ide.NotFound, "The node has left the Swarm.")
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.info.Timeout, ide.Transient(ide.Timeout, nil, "It took longer than %s.", r.info.Timeout))
 	defer cancel()
@@ -208,12 +219,13 @@ func backoff(n int) time.Duration {
 
 // wanted returns why a run should not go on, or nil.
 func (r *running) wanted(f store.Flags) error {
-	switch h := r.held; {
+	switch {
 	case f.Cancel && r.info.Cancelable && !r.settled.Load():
 		return errCanceled
 	case len(r.info.Expect) == 0 || r.settled.Load() || f.Status == "": // a record that is gone is the function's to judge
 		return nil
-	case f.Run != h.Run || !slices.Contains(r.info.Expect, f.Status):
+	}
+	if a := r.aim.Load(); a != nil && !(*a)(f.Run, f.Status) || a == nil && (f.Run != r.held.Run || !slices.Contains(r.info.Expect, f.Status)) {
 		return errSuperseded
 	}
 	return nil

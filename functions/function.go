@@ -26,16 +26,18 @@ type Function[A any] struct {
 	Name     string // part of job IDs: never changes
 	Doc      string // one line, the operation's summary
 	Route    string // "METHOD /path"; empty is an internal function
-	Cron     string // default schedule; empty is none
+	Cron     string // schedule, unless Settings.Schedules has another; empty is none
 	Queue    string
 	Attempts int           // how often it may begin
 	Timeout  time.Duration // of one attempt
+	Keep     time.Duration // how long its ended jobs can be looked up, where that is less than JOB_RETENTION; 0 is that
 
 	// Expect are the states of the container in which it has something to do.
 	// When the container is moved elsewhere, or started again, it ends at its
 	// next step, canceled.
 	Expect     []ide.Status
 	Cancelable bool // DELETE /api/jobs/{id} may end it
+	Moves      bool // it changes the container's state: nobody else looks after it meanwhile
 
 	// Created answers a request with the container as the original design has
 	// it, and the job; otherwise the answer is the job.
@@ -61,12 +63,12 @@ type Function[A any] struct {
 type Info struct {
 	Name, Doc, Route, Cron, Queue string
 	Attempts                      int
-	Timeout                       time.Duration
+	Timeout, Keep                 time.Duration
 	Expect                        []ide.Status
-	Cancelable                    bool
+	Cancelable, Moves             bool
 
-	mount func(huma.API, *Deps)
-	open  func(context.Context, *Deps, ide.Principal) (store.Admitted, error)
+	mount func(huma.API, *Deps, Edge)
+	open  func(context.Context, *Deps, ide.Principal, time.Time) (store.Admitted, error)
 	again func(context.Context, *Deps, ide.Principal, []byte) (store.Admitted, error)
 	run   func(context.Context, *Deps, []byte) error
 	fail  func(context.Context, *Deps, []byte, *ide.Error) error
@@ -89,8 +91,8 @@ func define[A any](f Function[A]) *Function[A] {
 		}
 	}
 	f.info = Info{
-		Name: f.Name, Doc: f.Doc, Route: f.Route, Cron: f.Cron, Queue: f.Queue, Attempts: f.Attempts, Timeout: f.Timeout,
-		Expect: f.Expect, Cancelable: f.Cancelable,
+		Name: f.Name, Doc: f.Doc, Route: f.Route, Cron: f.Cron, Queue: f.Queue, Attempts: f.Attempts, Timeout: f.Timeout, Keep: f.Keep,
+		Expect: f.Expect, Cancelable: f.Cancelable, Moves: f.Moves,
 		run: func(ctx context.Context, d *Deps, args []byte) error {
 			a, err := decode[A](args)
 			if err != nil {
@@ -119,9 +121,9 @@ func define[A any](f Function[A]) *Function[A] {
 		}
 		return f.Enqueue(ctx, d, p, &a)
 	}
-	f.info.open = func(ctx context.Context, d *Deps, p ide.Principal) (store.Admitted, error) {
+	f.info.open = func(ctx context.Context, d *Deps, p ide.Principal, instant time.Time) (store.Admitted, error) {
 		var a A
-		return f.Enqueue(ctx, d, p, &a)
+		return f.enqueue(ctx, d, p, &a, instant)
 	}
 	if f.Route != "" {
 		f.info.mount = f.mount
@@ -160,39 +162,51 @@ func names() []string {
 // Enqueue admits a job and delivers it. Once the admission is written the job
 // will run, also when the delivery fails: a worker's ticker finds it.
 func (f *Function[A]) Enqueue(ctx context.Context, d *Deps, p ide.Principal, a *A) (store.Admitted, error) {
+	return f.enqueue(ctx, d, p, a, time.Time{})
+}
+
+// enqueue is Enqueue, for an instant of the function's schedule if there is
+// one.
+func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *A, instant time.Time) (store.Admitted, error) {
 	key, digest, err := idempotency(d, f.Name, a)
 	if err != nil {
 		return store.Admitted{}, err
 	}
-	if key != "" {
+	answered := func() (string, error) {
+		if key == "" {
+			return "", nil
+		}
+		return d.Store.Answered(ctx, p.Name, key, digest)
+	}
+	if !f.Created {
 		// before the state is looked at, which the first request may have changed
-		if was, err := d.Store.Answered(ctx, p.Name, key, digest); err != nil || was != "" {
+		if was, err := answered(); err != nil || was != "" {
 			return store.Admitted{Answered: was}, err
 		}
 	}
 	adm, err := f.Admit(ctx, d, p, a)
 	if err != nil {
+		// it may have been admitted under other settings
+		if was, aerr := answered(); aerr == nil && was != "" {
+			return store.Admitted{Answered: was}, nil
+		}
 		return store.Admitted{}, err
 	}
-	adm.Function, adm.MaxAttempts, adm.By, adm.Args = f.Name, f.Attempts, p, a
-	adm.IdempotencyKey, adm.Digest, adm.Answer = key, digest, f.answer
+	adm.Function, adm.Queue, adm.MaxAttempts, adm.By, adm.Args = f.Name, f.Queue, f.Attempts, p, a
+	adm.IdempotencyKey, adm.Digest, adm.Answer, adm.Instant = key, digest, f.answer, instant
+	adm.Trace = traceOf(ctx)
+	if f.Queue == queue.OnNode {
+		adm.Queue = "" // owners take no turns there: a node that is away would hold up the others
+	}
 	out, err := d.Store.Admit(ctx, adm)
-	if err != nil || out.Answered != "" {
+	if err != nil || out.Answered != "" || out.Skipped {
 		return out, err
 	}
-	if !out.Open {
-		deliver(ctx, d, out.Job.ID, 1)
-	} else if out.Forced {
+	switch {
+	case out.Forced:
 		nudge(ctx, d, out.Job.ID)
+	case !out.Open && !out.Waits:
+		deliver(ctx, d, out.Job.ID, 1)
 	}
 	return out, nil
-}
-
-// OpenScheduled opens a job of a scheduled function.
-func OpenScheduled(ctx context.Context, d *Deps, name string) (store.Admitted, error) {
-	f, ok := registry[name]
-	if !ok || f.Cron == "" {
-		return store.Admitted{}, ide.Errorf(ide.NotFound, "There is no scheduled function %q.", name)
-	}
-	return f.open(ctx, d, ide.Principal{Name: "schedule", Role: ide.Admin})
 }

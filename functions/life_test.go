@@ -10,9 +10,7 @@ import (
 	"berth/internal/ide"
 	"berth/internal/seal"
 	"berth/internal/swarm"
-	"berth/queue"
 
-	engine "github.com/docker/docker/api/types/swarm"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -27,7 +25,7 @@ func stepNames(j ide.Job) []string {
 // untilStep waits until a job is at a step.
 func (b *bench) untilStep(job, step string) {
 	b.Helper()
-	until(b.T, "it is at step "+step, func() bool {
+	until(b.TB, "it is at step "+step, func() bool {
 		steps := b.job(job).Steps
 		return len(steps) > 0 && steps[len(steps)-1].Name == step
 	})
@@ -53,7 +51,7 @@ func TestOneLifeOfAContainer(t *testing.T) {
 	b.execute(out.Job.ID, ide.JobSucceeded)
 
 	j, c := b.job(out.Job.ID), b.container(id)
-	if diff := cmp.Diff([]string{"queue", "config", "secret", "service", "task", "agent", "urls", "record"}, stepNames(j)); diff != "" {
+	if diff := cmp.Diff([]string{"queue", "config", "secret", "service", "task", "agent", "workspace", "programs", "urls", "record"}, stepNames(j)); diff != "" {
 		t.Errorf("steps of a create (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[string]any{"urls": map[string]any{"vnc": c.URLs.VNC, "codeServer": c.URLs.Code, "webServer": c.URLs.WebServer}}, j.Result); diff != "" {
@@ -84,7 +82,7 @@ func TestOneLifeOfAContainer(t *testing.T) {
 	if c.Status != ide.Stopped || c.Address != "" || c.Health != nil || c.StoppedAt == nil || c.ShutdownReason != ide.Inactivity {
 		t.Errorf("got record %+v, want it stopped for inactivity", c)
 	}
-	if diff := cmp.Diff([]string{"queue", "service", "tasks", "record"}, stepNames(b.job(out.Job.ID))); diff != "" {
+	if diff := cmp.Diff([]string{"queue", "save", "service", "tasks", "volume", "record"}, stepNames(b.job(out.Job.ID))); diff != "" {
 		t.Errorf("steps of a stop (-want +got):\n%s", diff)
 	}
 	if got, want := b.left(), "0 services, 0 secrets, 1 configs"; got != want {
@@ -250,196 +248,6 @@ func TestStartIsCanceled(t *testing.T) {
 	}
 	if got := b.left(); got != "0 services, 0 secrets, 1 configs" {
 		t.Errorf("the engine still has %s", got)
-	}
-}
-
-func TestStopWinsOverAStartUnderWay(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	b.inside.say("agent", answer{status: 503})
-	out := b.create(CreateContainerRequest{})
-	id := out.Container.ID
-	done := make(chan error, 1)
-	go func() { done <- Execute(t.Context(), b.Deps, newest(out.Job.ID)) }()
-	b.untilStep(out.Job.ID, "agent")
-	stop := b.stop(StopContainerArgs{ID: id})
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if j := b.job(out.Job.ID); j.Status != ide.JobCanceled {
-		t.Errorf("the start is %s, want canceled", j.Status)
-	}
-	b.delivery(stop.Job.ID, 1, queue.Waiting)
-	b.execute(stop.Job.ID, ide.JobSucceeded)
-	if c := b.container(id); c.Status != ide.Stopped || c.ShutdownReason != ide.Manual || c.Error != nil {
-		t.Errorf("got %s (%s, %v), want stopped by hand", c.Status, c.ShutdownReason, c.Error)
-	}
-	if got := b.left(); got != "0 services, 0 secrets, 1 configs" {
-		t.Errorf("the engine still has %s", got)
-	}
-}
-
-// A worker that wakes up late with a start of a run that was stopped.
-func TestLateStartCannotUndoAStop(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	c := b.running()
-	c.Status = ide.Starting
-	secret, err := b.Swarm.PutSecret(t.Context(), c.ID, c.Run, []byte("{}")) // adopts
-	b.must(err)
-	b.execute(b.stop(StopContainerArgs{ID: c.ID}).Job.ID, ide.JobSucceeded)
-	wantError(t, "a late service", b.Swarm.CreateService(t.Context(), c, secret), ide.Conflict, true)
-	b.must(failStart(t.Context(), b.Deps, c.ID, c.Run, "container-create", ide.Errorf(ide.Timeout, "late")))
-	if got := b.container(c.ID); got.Status != ide.Stopped || got.Error != nil {
-		t.Errorf("a late failure made it %s (%v)", got.Status, got.Error)
-	}
-	b.must(failStart(t.Context(), b.Deps, ide.NewID(), 1, "container-create", ide.Errorf(ide.Timeout, "late")))
-}
-
-func TestStopOnANodeThatIsDown(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	c := b.running()
-	b.engine.SetNode(b.engine.NodeID(), func(n *engine.Node) { n.Status.State = engine.NodeStateDown })
-	job := b.stop(StopContainerArgs{ID: c.ID}).Job.ID
-	retry(t, Execute(t.Context(), b.Deps, newest(job)), time.Second)
-	if j := b.job(job); j.Error == nil || j.Error.Code != ide.ContainerStopFailed || !strings.Contains(j.Error.Message, "node is down") {
-		t.Errorf("got %v, want that the node is down", j.Error)
-	}
-	if got := b.reserved(); got == "0 0" {
-		t.Error("the reservation was given back though the container may still run")
-	}
-	b.stop(StopContainerArgs{ID: c.ID, Force: true})
-	b.execute(job, ide.JobSucceeded)
-	if got := b.container(c.ID); got.Status != ide.Stopped {
-		t.Errorf("got %s, want stopped", got.Status)
-	}
-	if got := b.reserved(); got != "0 0" {
-		t.Errorf("reserved: got %s, want nothing", got)
-	}
-}
-
-func TestForceReachesAStopThatWaits(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	c := b.running()
-	b.engine.SetNode(b.engine.NodeID(), func(n *engine.Node) { n.Status.State = engine.NodeStateDown })
-	release := b.engine.Hang("GET", "/tasks") // so that it neither ends nor fails
-	defer release()
-	job := b.stop(StopContainerArgs{ID: c.ID}).Job.ID
-	done := make(chan error, 1)
-	go func() { done <- Execute(t.Context(), b.Deps, newest(job)) }()
-	b.untilStep(job, "tasks")
-	b.stop(StopContainerArgs{ID: c.ID, Force: true})
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if got := b.container(c.ID); got.Status != ide.Stopped {
-		t.Errorf("got %s, want stopped", got.Status)
-	}
-}
-
-func TestStopThatFailsForGood(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	c := b.running()
-	job := b.stop(StopContainerArgs{ID: c.ID}).Job.ID
-	b.must(b.rdb.HSet(t.Context(), "{berth}:j:"+job, "attempt", StopContainer.Attempts-1).Err())
-	b.engine.Fail("", "/services", http.StatusInternalServerError, -1)
-	b.execute(job, ide.JobFailed)
-	got := b.container(c.ID)
-	if got.Status != ide.Failed || got.Error == nil || got.Error.Code != ide.ContainerStopFailed {
-		t.Errorf("got %s (%v), want failed with CONTAINER_STOP_FAILED", got.Status, got.Error)
-	}
-	b.engine.Heal()
-	b.execute(b.stop(StopContainerArgs{ID: c.ID}).Job.ID, ide.JobSucceeded) // cleans up
-	if got := b.container(c.ID); got.Status != ide.Stopped {
-		t.Errorf("got %s, want stopped", got.Status)
-	}
-	// its Fail, late: another run, a purged record
-	b.must(StopContainer.Fail(t.Context(), b.Deps, StopContainerArgs{ID: c.ID, Run: 7}, ide.Errorf(ide.Docker, "late")))
-	b.must(StopContainer.Fail(t.Context(), b.Deps, StopContainerArgs{ID: ide.NewID(), Run: 1}, ide.Errorf(ide.Docker, "late")))
-}
-
-func TestStopOfWhatIsGone(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	c := b.running()
-	job := b.stop(StopContainerArgs{ID: c.ID, Purge: true}).Job.ID
-	b.execute(job, ide.JobSucceeded)
-	b.must(stop(t.Context(), b.Deps, StopContainerArgs{ID: c.ID, Run: 1, Purge: true})) // an attempt that comes late
-}
-
-func TestPurgeOfAStoppedContainer(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	c := b.running()
-	b.execute(b.stop(StopContainerArgs{ID: c.ID}).Job.ID, ide.JobSucceeded)
-	b.execute(b.stop(StopContainerArgs{ID: c.ID, Purge: true}).Job.ID, ide.JobSucceeded)
-	if got := b.left(); got != "0 services, 0 secrets, 0 configs" {
-		t.Errorf("the engine still has %s", got)
-	}
-	if keys := b.rdb.Keys(t.Context(), "{berth}:c:"+c.ID+"*").Val(); len(keys) != 0 {
-		t.Errorf("Redis still has %v", keys)
-	}
-	if seq := b.rdb.HGetAll(t.Context(), "{berth}:j:seq").Val(); len(seq) != 0 {
-		t.Errorf("job numbers are left: %v", seq)
-	}
-}
-
-func TestProbe(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	c := b.running()
-	probe := func() ide.Health {
-		t.Helper()
-		out, err := ProbeContainer.Enqueue(t.Context(), b.Deps, alice, &ProbeContainerArgs{ID: c.ID})
-		b.must(err)
-		b.execute(out.Job.ID, ide.JobSucceeded)
-		h := b.container(c.ID).Health
-		if got, ok := b.job(out.Job.ID).Result["health"].(map[string]any); !ok || got["status"] != h.Status {
-			t.Errorf("the job's result is %v, the record says %s", got, h.Status)
-		}
-		return *h
-	}
-	if h := probe(); h.Status != "healthy" || h.Checks != (ide.Checks{CodeServer: true, VNC: true, WebServer: true}) {
-		t.Errorf("got %+v, want healthy", h)
-	}
-	b.inside.say("web", answer{noServer: true})
-	b.inside.say("vnc", answer{status: 503})
-	for n, want := range map[int]string{1: "healthy"} {
-		if h := probe(); h.Status != want || h.Failures != n || h.Checks != (ide.Checks{CodeServer: true}) {
-			t.Errorf("got %+v, want %s after %d failures", h, want, n)
-		}
-	}
-	probe()
-	if h := probe(); h.Status != "unhealthy" {
-		t.Errorf("got %+v, want unhealthy after three failures", h)
-	}
-	b.inside.server.CloseClientConnections()
-	b.HTTP = &http.Client{Transport: &http.Transport{Proxy: nil}, Timeout: time.Millisecond} // nobody is reached
-	if h := probe(); h.Failures != 4 || h.Checks != (ide.Checks{}) {
-		t.Errorf("got %+v, want another failure", h)
-	}
-	b.HTTP = b.inside.client()
-	b.inside.say("vnc")
-	if h := probe(); h.Status != "healthy" || h.Failures != 0 {
-		t.Errorf("got %+v, want healthy again", h)
-	}
-}
-
-func TestProbeOfAnotherRunChangesNothing(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	c := b.running()
-	out, err := ProbeContainer.Enqueue(t.Context(), b.Deps, alice, &ProbeContainerArgs{ID: c.ID})
-	b.must(err)
-	if _, err := b.Store.Update(t.Context(), c.ID, func(c *ide.Container) error { c.Run++; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	b.execute(out.Job.ID, ide.JobCanceled)
-	if diff := cmp.Diff(c.Health, b.container(c.ID).Health); diff != "" {
-		t.Errorf("health (-before +after):\n%s", diff)
 	}
 }
 

@@ -21,11 +21,30 @@ var update = flag.Bool("update", false, "write the files in testdata anew")
 // every field set. Their files are those of the last release: a field that is
 // missing in a file is new, one that does not come back from it was renamed.
 var payloads = map[string]any{
-	"container-create": CreateContainerArgs{ID: "k3xqh5zt2mwfa", Run: 1},
-	"container-start":  StartContainerArgs{ID: "k3xqh5zt2mwfa", Run: 2},
-	"container-stop":   StopContainerArgs{ID: "k3xqh5zt2mwfa", Force: true, Purge: true, Run: 2, Reason: ide.Inactivity},
-	"container-probe":  ProbeContainerArgs{ID: "k3xqh5zt2mwfa", Run: 2},
-	"sweep-jobs":       SweepJobsArgs{},
+	"container-create":  CreateContainerArgs{ID: "k3xqh5zt2mwfa", Run: 1},
+	"container-start":   StartContainerArgs{ID: "k3xqh5zt2mwfa", Run: 2},
+	"container-restore": RestoreContainerArgs{ID: "k3xqh5zt2mwfa", Body: RestoreRequest{Generation: 12}, Run: 2},
+	"container-stop": StopContainerArgs{ID: "k3xqh5zt2mwfa", Force: true, Purge: true, Run: 2, Reason: ide.Inactivity, Parked: true,
+		Cause: &ide.Error{Code: ide.Docker, Message: "Its node does not answer."}, Of: 2, Aged: true},
+	"container-save":    SaveContainerArgs{ID: "k3xqh5zt2mwfa", Run: 2},
+	"container-probe":   ProbeContainerArgs{ID: "k3xqh5zt2mwfa", Run: 2},
+	"container-move":    MoveContainerArgs{ID: "k3xqh5zt2mwfa", Run: 2, From: "x8vlm0vmpo1jg5yk4zo2dgpyh", To: "y8vlm0vmpo1jg5yk4zo2dgpyh"},
+	"node-images":       BringImagesArgs{ID: "x8vlm0vmpo1jg5yk4zo2dgpyh"},
+	"node-drain":        DrainNodeArgs{NodeInput{ID: "x8vlm0vmpo1jg5yk4zo2dgpyh"}},
+	"node-activate":     ActivateNodeArgs{NodeInput{ID: "x8vlm0vmpo1jg5yk4zo2dgpyh"}},
+	"node-remove":       RemoveNodeArgs{NodeInput{ID: "x8vlm0vmpo1jg5yk4zo2dgpyh"}},
+	"node-labels":       LabelNodeArgs{NodeInput: NodeInput{ID: "x8vlm0vmpo1jg5yk4zo2dgpyh"}, Body: NodeLabels{Labels: map[string]string{"gpu": "true"}}},
+	"container-restart": RestartContainerArgs{ID: "k3xqh5zt2mwfa", By: Caller{"course-1", ide.Client, ide.Limits{RateLimit: 9, MaxContainers: 3, Buckets: []string{"course-1-*"}}}},
+	"containers-action": ContainersActionArgs{Body: ContainersActionRequest{Action: "stop", IDs: []string{"k3xqh5zt2mwfa"}}, By: Caller{"admin", ide.Admin, ide.Limits{RateLimit: 9, MaxContainers: 3, Buckets: []string{"course-1-*"}}}},
+	"sweep-jobs":        SweepJobsArgs{},
+	"sweep-webhooks":    SweepWebhooksArgs{},
+	"sweep-unsaved":     SweepUnsavedArgs{},
+	"sweep-credentials": SweepCredentialsArgs{},
+	"sweep-probe":       SweepProbeArgs{},
+	"sweep-idle":        SweepIdleArgs{},
+	"sweep-purge":       SweepPurgeArgs{},
+	"sweep-reconcile":   SweepReconcileArgs{},
+	"sweep-pressure":    SweepPressureArgs{},
 }
 
 func TestPayloadsStillDecode(t *testing.T) {

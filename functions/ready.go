@@ -2,33 +2,24 @@ package functions
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"berth/internal/ide"
 )
 
-// agentStatus is the part of the agent's answer that a start needs.
-type agentStatus struct {
-	Ready   bool   `json:"ready"`
-	Message string `json:"message"`
-}
-
 // readyTimeout bounds the wait for an agent, and for the URLs: longer than a
 // cold start of the full image takes on a busy machine.
 const readyTimeout = 2 * time.Minute
 
-// waitAgent returns when the agent inside a container says that it is ready.
-// The worker is on the containers' network and calls it directly. While there
-// is no answer it looks now and then whether the task still runs: a program
-// that ends at once may have been seen running.
-// The address is where the task is then.
+// waitAgent returns when the agent inside a container answers. While it does
+// not, it is looked now and then whether the task still runs: a program that
+// ends at once may have been seen running. The address is where the task is
+// then.
 func (d *Deps) waitAgent(ctx context.Context, c ide.Container, address, token string) (string, error) {
 	looked := time.Now()
 	err := d.poll(ctx, "The agent in the container does not answer.", func(ctx context.Context) (bool, error) {
@@ -39,28 +30,58 @@ func (d *Deps) waitAgent(ctx context.Context, c ide.Container, address, token st
 			}
 			address, looked = task.Address, time.Now()
 		}
-		url := "http://" + net.JoinHostPort(address, strconv.Itoa(ide.AgentPort)) + "/_berth/status"
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return false, err
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		res, err := d.HTTP.Do(req)
-		if err != nil {
+		_, err := d.agentAt(address, token).status(ctx)
+		if errors.Is(err, errNoAgent) {
 			return false, nil
 		}
-		defer res.Body.Close()
-		if res.StatusCode == http.StatusUnauthorized {
-			return false, ide.Errorf(ide.ContainerStartFailed, "The agent in the container refuses the control plane.")
-		}
-		var s agentStatus
-		if res.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&s) != nil {
-			return false, nil
-		}
-		Progress(ctx, s.Message)
-		return s.Ready, nil
+		return err == nil, err
 	})
 	return address, err
+}
+
+// waitRestored returns what the agent has brought, and how. A restore that
+// fails for good is INVALID_S3_BUCKET or what else the agent says; one that
+// makes no progress for long is given up.
+func (d *Deps) waitRestored(ctx context.Context, a agent) (*ide.Restored, error) {
+	var said string
+	var restored *ide.Restored
+	for {
+		err := d.poll(ctx, "The workspace is not restored: nothing moves.", func(ctx context.Context) (bool, error) {
+			s, err := a.status(ctx)
+			if errors.Is(err, errNoAgent) {
+				return false, nil
+			}
+			if err != nil {
+				return false, err
+			}
+			w := s.Workspace
+			if e := w.Error; e != nil && e.Permanent {
+				return false, &ide.Error{Code: e.Code, Permanent: true, Message: "The workspace cannot be restored. " + e.Message}
+			}
+			Progress(ctx, s.Message)
+			restored = w.Restore
+			moves := s.Message != said && w.Error == nil
+			said = s.Message
+			return w.Restored || moves, nil
+		})
+		if err != nil || restored != nil {
+			return restored, err
+		}
+	}
+}
+
+// waitServices returns when desktop and editor have been up.
+func (d *Deps) waitServices(ctx context.Context, a agent) error {
+	return d.poll(ctx, "Desktop and editor do not start.", func(ctx context.Context) (bool, error) {
+		s, err := a.status(ctx)
+		if errors.Is(err, errNoAgent) {
+			return false, nil
+		}
+		if err == nil {
+			Progress(ctx, s.Message)
+		}
+		return s.Ready, err
+	})
 }
 
 // waitURLs returns when the three URLs answer through the edge, the way that

@@ -1,131 +1,49 @@
 package functions
 
 import (
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"net/url"
-	"strings"
 	"testing"
 
 	"berth/internal/ide"
-
-	"github.com/redis/go-redis/v9"
+	"berth/internal/leaktest"
 )
 
-// forms returns how a secret shows in texts: as it is, in base64 at each of
-// the three offsets, hexadecimal, escaped for URLs and JSON.
-func forms(secret string) map[string]string {
-	all := map[string]string{
-		"raw": secret, "hex": hex.EncodeToString([]byte(secret)), "query": url.QueryEscape(secret), "path": url.PathEscape(secret),
-	}
-	for level, text := 1, []string{secret}; level <= 2; level++ {
-		var quoted []string
-		for _, s := range text {
-			quoted = append(quoted, quote(s, false), quote(s, true))
-		}
-		for i, s := range quoted {
-			all[fmt.Sprintf("JSON of level %d (%d)", level, i)] = s
-		}
-		text = quoted
-	}
-	for offset := range 3 {
-		// the characters at the ends also depend on what stands beside it
-		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", offset) + secret))
-		text = text[(offset*8+5)/6 : (offset+len(secret))*8/6]
-		all[fmt.Sprintf("base64 at %d", offset)] = text
-		all[fmt.Sprintf("URL base64 at %d", offset)] = strings.NewReplacer("+", "-", "/", "_").Replace(text)
-	}
-	return all
-}
+// places are the texts that stand somewhere, by where.
+type places map[string]string
 
-// quote escapes a text as JSON has it between its quotes.
-func quote(s string, html bool) string {
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(html)
-	_ = enc.Encode(s) // a string
-	return strings.Trim(strings.TrimSpace(b.String()), `"`)
-}
-
-// leak names the form in which a secret stands in a text, or is empty.
-func leak(text, secret string) string {
-	for name, form := range forms(secret) {
-		if strings.Contains(text, form) {
-			return name
-		}
-	}
-	return ""
-}
-
-func TestLeaksAreFound(t *testing.T) {
-	t.Parallel()
-	const secret = `p"w/ü&+<`
-	quoted, err := json.Marshal(map[string]string{"k": `{"vnc":` + fmt.Sprintf("%q", secret) + `}`})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{
-		"raw": "x" + secret + "y", "JSON in JSON": string(quoted), "query": url.Values{"k": {secret}}.Encode(),
-		"base64": base64.StdEncoding.EncodeToString([]byte(`{"vnc":"` + secret + `","n":1}`)),
-		"offset": base64.RawURLEncoding.EncodeToString([]byte(`..` + secret)), "hex": hex.EncodeToString([]byte("--" + secret + "--")),
-	} {
-		if leak(text, secret) == "" {
-			t.Errorf("%s: not found in %q", name, text)
-		}
-	}
-	if form := leak(`nothing "of" the/kind <here>`, secret); form != "" {
-		t.Errorf("found as %s where it is not", form)
-	}
-}
-
-// dump returns all that Redis holds, keys and values.
-func (b *bench) dump() map[string]string {
+// look takes up all that Redis and the engine have.
+func (p places) look(b *bench, when string) {
 	b.Helper()
-	ctx := b.Context()
-	all := map[string]string{}
-	for _, k := range b.rdb.Keys(ctx, "*").Val() {
-		var cmd redis.Cmder
-		switch kind := b.rdb.Type(ctx, k).Val(); kind {
-		case "string":
-			cmd = b.rdb.Get(ctx, k)
-		case "list":
-			cmd = b.rdb.LRange(ctx, k, 0, -1)
-		case "set":
-			cmd = b.rdb.SMembers(ctx, k)
-		case "hash":
-			cmd = b.rdb.HGetAll(ctx, k)
-		case "zset":
-			cmd = b.rdb.ZRange(ctx, k, 0, -1)
-		case "stream":
-			cmd = b.rdb.XRange(ctx, k, "-", "+")
-		default:
-			b.Fatalf("%s is a %s", k, kind)
-		}
-		b.must(cmd.Err())
-		all["redis "+k] = k + " " + cmd.String()
+	redis, err := leaktest.Redis(b.Context(), b.rdb)
+	b.must(err)
+	for k, v := range redis {
+		p[when+": "+k] = v
 	}
-	return all
+	for _, kind := range []string{"services", "configs", "secrets", "tasks", "networks", "nodes"} {
+		p[when+": engine's "+kind] = b.ask(kind)
+	}
+	for _, r := range records(b) {
+		p[when+": data of the config of "+r.Container.ID] = string(r.Data)
+	}
+}
+
+// wantNone checks that none of the secrets stands anywhere.
+func (p places) wantNone(t *testing.T, secrets map[string]string) {
+	t.Helper()
+	for where, text := range p {
+		for what, secret := range secrets {
+			if form := leaktest.Find(text, secret); form != "" {
+				t.Errorf("%s: %s in %s", what, form, where)
+			}
+		}
+	}
 }
 
 func TestNoSecretLeaves(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	planted := map[string]string{"VNC password": `p"w/ü&+`, "AWS secret": `wJalrX/K7MDENG+bPx"<RfiC&YEXAMPLE`, "AWS key ID": "AKIAIOSFODNN7EXAMPLE"}
-	seen := map[string]string{}
-	look := func(when string) {
-		t.Helper()
-		for k, v := range b.dump() {
-			seen[when+": "+k] = v
-		}
-		for _, kind := range []string{"services", "configs", "secrets", "tasks", "networks", "nodes"} {
-			seen[when+": engine's "+kind] = b.ask(kind)
-		}
-		for _, r := range records(b) {
-			seen[when+": data of the config of "+r.Container.ID] = string(r.Data)
-		}
-	}
+	seen := places{}
+	look := func(when string) { t.Helper(); seen.look(b, when) }
 	ask := func(id string) *CreateContainerArgs {
 		return &CreateContainerArgs{Request: Request{IdempotencyKey: id}, Body: CreateContainerRequest{S3Bucket: "workspace", Labels: map[string]string{"a": "b"},
 			VNCPassword: planted["VNC password"], AWSAccessKeyID: planted["AWS key ID"], AWSSecretAccessKey: planted["AWS secret"]}}
@@ -152,18 +70,12 @@ func TestNoSecretLeaves(t *testing.T) {
 	look("stopped")
 	seen["the log"] = b.log.String()
 
-	for where, text := range seen {
-		for what, secret := range planted {
-			if form := leak(text, secret); form != "" {
-				t.Errorf("%s: %s in %s", what, form, where)
-			}
-		}
-	}
+	seen.wantNone(t, planted)
 	if len(b.inside.given) != 2 {
 		t.Fatalf("containers got %d secrets, want 2", len(b.inside.given))
 	}
 	for what, secret := range planted {
-		if leak(b.inside.given[0], secret) == "" {
+		if leaktest.Find(b.inside.given[0], secret) == "" {
 			t.Errorf("the container did not get the %s: %q", what, b.inside.given[0])
 		}
 	}

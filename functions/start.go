@@ -3,10 +3,13 @@ package functions
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"berth/internal/ide"
+	"berth/internal/swarm"
 )
 
 // start brings a run of a container up: the work of container-create and
@@ -26,12 +29,18 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 	if err != nil {
 		return err
 	}
-	var secretID string
+	var secretID, address string
 	var task ide.Task
-	steps := []struct {
+	type step struct {
 		name string
 		do   func(context.Context) error
-	}{
+	}
+	kept := d.S3.Place(c) != nil
+	var steps []step
+	if kept {
+		steps = append(steps, step{"bucket", func(ctx context.Context) error { return d.checkPlace(ctx, c, secrets) }})
+	}
+	steps = append(steps, []step{
 		{"config", func(ctx context.Context) error { return d.Swarm.PutConfig(ctx, c, []byte(c.Sealed)) }},
 		{"secret", func(ctx context.Context) (err error) {
 			secretID, err = d.Swarm.PutSecret(ctx, id, run, data)
@@ -51,10 +60,28 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 			task, err = d.Swarm.WaitRunning(ctx, c, func(message string) { Progress(ctx, message) })
 			return err
 		}},
-		{"agent", func(ctx context.Context) error {
-			address, err := d.waitAgent(ctx, c, task.Address, secrets.AgentToken)
-			if err != nil {
+		{"agent", func(ctx context.Context) (err error) {
+			if c.NoAgent {
+				address = task.Address
+				return nil
+			}
+			if address, err = d.waitAgent(ctx, c, task.Address, secrets.AgentToken); err != nil {
 				return err
+			}
+			return d.giveCredentials(ctx, c, d.agentAt(address, secrets.AgentToken))
+		}},
+		{"workspace", func(ctx context.Context) error {
+			if !kept {
+				Progress(ctx, "It is kept nowhere: nothing is restored or saved.")
+				return nil
+			}
+			return d.restored(ctx, c, d.agentAt(address, secrets.AgentToken))
+		}},
+		{"programs", func(ctx context.Context) (err error) {
+			if !c.NoAgent {
+				if err := d.waitServices(ctx, d.agentAt(address, secrets.AgentToken)); err != nil {
+					return err
+				}
 			}
 			c, err = d.Store.Update(ctx, id, func(c *ide.Container) error {
 				if c.Run == run {
@@ -65,7 +92,7 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 			return err
 		}},
 		{"urls", func(ctx context.Context) error { return d.waitURLs(ctx, c) }},
-	}
+	}...)
 	for _, s := range steps {
 		if err := Step(ctx, s.name, s.do); err != nil {
 			return err
@@ -78,6 +105,7 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 		}
 		c.Error, c.StoppedAt, c.ShutdownReason = nil, nil, ""
 		c.Health = &ide.Health{Status: "healthy", LastCheck: now, Checks: ide.Checks{CodeServer: true, VNC: true}}
+		c.Watch = ide.Watch{Used: &ide.Use{At: now, Source: ide.UseStart, Signal: ide.SignalRecord}}
 	})
 	if err != nil {
 		return err
@@ -85,6 +113,62 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 	Settle(ctx)
 	SetResult(ctx, "urls", c.URLs)
 	return record(ctx, d, c)
+}
+
+// checkPlace tries what restoring and saving will do in the bucket, with the
+// control plane's own client: list, write, write on a condition, read, delete
+// below .berth/. What S3 refuses is said in plain words.
+func (d *Deps) checkPlace(ctx context.Context, c ide.Container, s ide.Secrets) error {
+	b, err := d.S3.Open(ctx, c, s)
+	if err != nil {
+		return err
+	}
+	return b.Check(ctx)
+}
+
+// giveCredentials hands an agent those that were minted for it: a Swarm secret
+// does not change, and they must.
+func (d *Deps) giveCredentials(ctx context.Context, c ide.Container, a agent) error {
+	if p := d.S3.Place(c); p == nil || !p.Role {
+		return nil
+	}
+	creds, err := d.S3.Credentials(ctx, c, ide.Secrets{})
+	if err != nil {
+		return err
+	}
+	if err := a.credentials(ctx, creds); errors.Is(err, errNoAgent) {
+		return err
+	} else if err != nil {
+		return ide.Transient(ide.ContainerStartFailed, err, "The agent in the container does not take its credentials.")
+	}
+	return nil
+}
+
+// restored waits for the workspace, and notes in the record that from now on it
+// may be edited, so that a stop has to save it.
+func (d *Deps) restored(ctx context.Context, c ide.Container, a agent) error {
+	r, err := d.waitRestored(ctx, a)
+	if err != nil {
+		return err
+	}
+	SetResult(ctx, "workspace", r)
+	message := ""
+	if len(r.Outside)+len(r.Overruled) > 0 {
+		message = fmt.Sprintf("Other programs have changed plain files in the bucket. Taken over: %q. Overruled by changes made here: %q.", r.Outside, r.Overruled)
+	}
+	if r.Kept != "" {
+		message = strings.TrimSpace(message + fmt.Sprintf(" Files that gave way to newer ones lie in %s.", r.Kept))
+	}
+	if len(r.Skipped) > 0 {
+		message = strings.TrimSpace(message + " In the bucket, but not in the workspace: " + strings.Join(r.Skipped, "; ") + ".")
+	}
+	return d.Store.Note(ctx, c.ID, "container.workspace", message, func(rec *ide.Container) bool {
+		known := rec.Run != c.Run || rec.Restored == c.Run
+		if rec.Run == c.Run {
+			rec.Restored = c.Run
+		}
+		return !known
+	})
 }
 
 // secrets opens a container's secrets, and returns them with the text that
@@ -95,7 +179,11 @@ func (d *Deps) secrets(c ide.Container) (s ide.Secrets, data []byte, err error) 
 		e.Err = err
 		return s, nil, e
 	}
-	data, err = json.Marshal(s)
+	told := ide.AgentConfig{Secrets: s, Place: d.S3.Place(c), Probe: c.Probe}
+	if told.Place != nil {
+		told.Place.Claim = len(c.Kept) > 0
+	}
+	data, err = json.Marshal(told)
 	return s, data, err
 }
 
@@ -146,8 +234,13 @@ func failStart(ctx context.Context, d *Deps, id string, run int, by string, caus
 	if err != nil {
 		return err
 	}
-	if err := remove(ctx, d, c); err != nil {
+	if err := remove(ctx, d, c, false); err != nil {
 		return err
+	}
+	if !c.Unsaved { // what an earlier run has left stays
+		if err := d.removeVolume(ctx, c); err != nil {
+			return err
+		}
 	}
 	return record(ctx, d, c)
 }
@@ -177,8 +270,9 @@ func startError(cause *ide.Error) *ide.Error {
 // remove takes a run's service and secret away, in the order that makes them
 // stay away: the service first, since a secret in use cannot go, and then the
 // secret, without which nobody can make the service again. When the tasks are
-// gone it gives the reservation back.
-func remove(ctx context.Context, d *Deps, c ide.Container) error {
+// gone it gives the reservation back. Where the node is known to be lost it does
+// not wait for it: its engine ends them when it is back.
+func remove(ctx context.Context, d *Deps, c ide.Container, lost bool) error {
 	err := Step(ctx, "service", func(ctx context.Context) error {
 		for {
 			if err := d.Swarm.RemoveService(ctx, c.ID, c.Run); err != nil {
@@ -199,7 +293,7 @@ func remove(ctx context.Context, d *Deps, c ide.Container) error {
 		return err
 	}
 	return Step(ctx, "tasks", func(ctx context.Context) error {
-		if err := d.waitGone(ctx, c); err != nil {
+		if err := d.waitGone(ctx, c); err != nil && !(lost && errors.Is(err, swarm.ErrNodeDown)) {
 			return err
 		}
 		return d.Store.Release(ctx, c.ID, c.Run)

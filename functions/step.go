@@ -23,7 +23,13 @@ type running struct {
 	force atomic.Bool
 
 	settled atomic.Bool // the job's purpose is reached: nobody can supersede or cancel it
+
+	aim  atomic.Pointer[aim] // in the place of the function's Expect
+	next atomic.Int64        // the container's run that the job has begun itself
 }
+
+// aim says in which states of its container a job still has something to do.
+type aim func(run int, s ide.Status) bool
 
 type runningKey struct{}
 
@@ -46,7 +52,9 @@ func Step(ctx context.Context, name string, do func(context.Context) error) erro
 	if err := r.wanted(r.held.Flags); err != nil && !r.held.Failing {
 		return err
 	}
+	ctx, end := stepSpan(ctx, name)
 	err := do(ctx)
+	end(err)
 	if err != nil {
 		return err
 	}
@@ -79,6 +87,12 @@ func Settle(ctx context.Context) {
 	ctx.Value(runningKey{}).(*running).settled.Store(true)
 }
 
+// Aim says in which states of its container the job goes on, from now on; in any
+// other it is superseded.
+func Aim(ctx context.Context, a aim) {
+	ctx.Value(runningKey{}).(*running).aim.Store(&a)
+}
+
 // Progress shows how far the present step is.
 func Progress(ctx context.Context, message string) {
 	r := ctx.Value(runningKey{}).(*running)
@@ -96,4 +110,9 @@ func SetResult(ctx context.Context, key string, value any) {
 		job.Result = map[string]any{}
 	}
 	job.Result[key] = value
+}
+
+// resultOf returns what an attempt, this one or an earlier, has added.
+func resultOf(ctx context.Context, key string) any {
+	return ctx.Value(runningKey{}).(*running).held.Job.Result[key]
 }

@@ -7,10 +7,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
+	"berth/dashboard"
 	"berth/internal/ide"
+	"berth/internal/store"
 )
 
 // MinKey is the least length of an API key, in characters.
@@ -92,19 +96,13 @@ func (ring keyring) find(secret string) (p ide.Principal, ok bool) {
 	return p, ok
 }
 
-// credential returns the API key of a request: "Authorization: Bearer KEY",
-// "X-API-Key: KEY", or, for browsers, the password of Basic authentication.
+// credential returns the API key of a request: "Authorization: Bearer KEY" or
+// "X-API-Key: KEY".
 func credential(r *http.Request) string {
 	if key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		return key
 	}
-	if key := r.Header.Get("X-API-Key"); key != "" {
-		return key
-	}
-	if _, password, ok := r.BasicAuth(); ok && strings.HasPrefix(r.URL.Path, "/dashboard") {
-		return password
-	}
-	return ""
+	return r.Header.Get("X-API-Key")
 }
 
 // public says whether a path needs no key.
@@ -113,24 +111,48 @@ func public(path string) bool {
 	case "/", "/api/health", "/livez", "/readyz", "/openapi.json", "/openapi.yaml":
 		return true
 	}
-	return false
+	if below(path, dashboard.Path) {
+		return !below(path, dashboard.QueuesPath) // the page has no data of its own
+	}
+	return pageRoutes[path] != ""
+}
+
+// below says whether a path is another one or begins with it.
+func below(path, root string) bool {
+	rest, ok := strings.CutPrefix(path, root)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 // principal returns whose key a secret is: one of the environment's, or one
 // made at run time, which Redis is asked for, so that a revoked key is refused
 // by every process at once.
 func (s *server) principal(ctx context.Context, secret string) (p ide.Principal, ok bool, err error) {
-	if p, ok = s.keys.find(secret); ok || len(secret) < MinKey {
-		return p, ok, nil
+	if p, ok = s.keys.find(secret); !ok && len(secret) >= MinKey {
+		var k ide.Key
+		if k, ok, err = s.deps.Store.KeyByDigest(ctx, digest(secret)); err != nil {
+			return p, false, err
+		}
+		p = ide.Principal{Name: k.Name, Role: k.Role, Limits: k.Limits}
 	}
-	k, ok, err := s.deps.Store.KeyByDigest(ctx, digest(secret))
-	if !ok || err != nil {
-		return p, false, err
+	if ok {
+		s.noteUse(ctx, p.Name)
 	}
-	if err := s.deps.Store.KeyUsed(ctx, k.Name); err != nil {
-		return p, false, err
+	return p, ok, nil
+}
+
+// useNoted is how exactly the last use of a key is kept.
+const useNoted = 10 * time.Second
+
+// noteUse keeps when a key was last used. It is no reason to refuse a request
+// when Redis does not take it.
+func (s *server) noteUse(ctx context.Context, name string) {
+	now := time.Now()
+	if last, ok := s.used.Load(name); ok && now.Sub(last.(time.Time)) < useNoted {
+		return
 	}
-	return ide.Principal{Name: k.Name, Role: k.Role, Limits: k.Limits}, true, nil
+	if err := s.deps.Store.KeyUsed(ctx, name, now); err == nil {
+		s.used.Store(name, now)
+	}
 }
 
 // digest is what is kept of a key, in hexadecimal.
@@ -140,14 +162,34 @@ func digest(secret string) string {
 }
 
 // authenticate puts the principal into the request's context, and counts the
-// request against its limit.
+// request against its limit. A key counts before a session; those of a key have
+// a limit of their own, so that a program cannot shut a page out.
 func (s *server) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if public(r.URL.Path) {
+		switch {
+		case r.Method == http.MethodPost && r.URL.Path == sessionPath:
+			if s.signIn(w, r) {
+				next.ServeHTTP(w, r)
+			}
+			return
+		case public(r.URL.Path):
 			next.ServeHTTP(w, r)
 			return
 		}
-		p, ok, err := s.principal(r.Context(), credential(r))
+		ctx, who := r.Context(), "key:"
+		key := credential(r)
+		p, ok, err := s.principal(ctx, key)
+		times := 1
+		if token := s.token(r); key == "" && token != "" {
+			var n store.Session
+			if p, n, ok, err = s.whose(ctx, token); ok {
+				who, times, callOf(ctx).session = "session:", sessionLimit, &n
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithDeadline(ctx, n.Expires)
+				defer cancel()
+				s.noteUse(ctx, p.Name)
+			}
+		}
 		if err != nil {
 			s.write(w, r, err)
 			return
@@ -158,23 +200,27 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 			}
 			return
 		}
+		callOf(ctx).key = p.Name
 		limit := s.cfg.RateLimit
 		if p.RateLimit > 0 {
 			limit = p.RateLimit
 		}
-		if s.allow(w, r, "key:"+p.Name, limit) {
-			next.ServeHTTP(w, r.WithContext(ide.WithPrincipal(r.Context(), p)))
+		if s.allow(w, r, who+p.Name, limit*times) {
+			next.ServeHTTP(w, r.WithContext(ide.WithPrincipal(ctx, p)))
 		}
 	})
 }
 
-// unauthorized is the one answer to a missing and to a wrong key. A browser
-// on the dashboard asks for one.
+// errUnauthenticated is the one error of a missing and of a wrong key.
+func errUnauthenticated() *ide.Error {
+	return ide.Errorf(ide.AuthenticationFailed, "A valid API key is needed.")
+}
+
+// unauthorized answers with it; who opens the queue's page is sent to sign in.
 func (s *server) unauthorized(w http.ResponseWriter, r *http.Request) {
-	scheme := `Bearer realm="Berth"`
-	if strings.HasPrefix(r.URL.Path, "/dashboard") {
-		scheme = `Basic realm="Berth: any name, and an API key as the password"`
+	if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, dashboard.QueuesPath) && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		http.Redirect(w, r, dashboard.Path+"/login?next="+url.QueryEscape(r.URL.Path), http.StatusSeeOther)
+		return
 	}
-	w.Header().Set("WWW-Authenticate", scheme)
-	s.write(w, r, ide.Errorf(ide.AuthenticationFailed, "A valid API key is needed."))
+	s.write(w, r, errUnauthenticated())
 }

@@ -69,14 +69,18 @@ func TestWhoGetsIn(t *testing.T) {
 	}{
 		"bearer":                         {"/api/containers", []string{"Authorization", "Bearer " + aliceKey}, 200},
 		"X-API-Key":                      {"/api/containers", []string{"X-API-Key", aliceKey}, 200},
-		"Basic on the dashboard":         {"/dashboard", []string{"Authorization", basic(aliceKey)}, 200},
-		"Basic elsewhere":                {"/api/containers", []string{"Authorization", basic(aliceKey)}, 401},
+		"Basic":                          {"/api/containers", []string{"Authorization", basic(aliceKey)}, 401},
 		"no key":                         {"/api/containers", nil, 401},
 		"wrong key":                      {"/api/containers", []string{"Authorization", "Bearer " + strings.ToUpper(aliceKey)}, 401},
 		"part of a key":                  {"/api/containers", []string{"Authorization", "Bearer " + aliceKey[:32]}, 401},
 		"empty bearer":                   {"/api/containers", []string{"Authorization", "Bearer "}, 401},
 		"key in the address":             {"/api/containers?key=" + aliceKey, nil, 401},
-		"dashboard without a key":        {"/dashboard", nil, 401},
+		"queues without a key":           {"/dashboard/queues", nil, 401},
+		"queues with an admin's":         {"/dashboard/queues", []string{"Authorization", "Bearer " + rootKey}, 200},
+		"queues with a client's":         {"/dashboard/queues", []string{"Authorization", "Bearer " + aliceKey}, 403},
+		"queues with a viewer's":         {"/dashboard/queues", []string{"Authorization", "Bearer " + viewKey}, 403},
+		"what queues load, without one":  {"/dashboard/queues/static/js/main.5adda2da.chunk.js", nil, 401},
+		"a path like the dashboard's":    {"/dashboards", nil, 401},
 		"health needs none":              {"/livez", nil, 204},
 		"readiness needs none":           {"/readyz", nil, 204},
 		"the document needs none":        {"/openapi.json", nil, 200},
@@ -96,8 +100,9 @@ func TestWhoGetsIn(t *testing.T) {
 	if got := none.Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, "Bearer") {
 		t.Errorf("got challenge %q", got)
 	}
-	if got := b.call("", "GET", "/dashboard", "").Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, "Basic") {
-		t.Errorf("a browser gets the challenge %q", got)
+	w := b.call("", "GET", "/dashboard/queues/q/default", "", "Accept", "text/html,*/*")
+	if to := w.Header().Get("Location"); w.Code != http.StatusSeeOther || to != "/dashboard/login?next=%2Fdashboard%2Fqueues%2Fq%2Fdefault" {
+		t.Errorf("a browser is sent with %d to %q, want the place to sign in", w.Code, to)
 	}
 }
 
@@ -109,7 +114,7 @@ func TestAccessLogHasNoSecret(t *testing.T) {
 	b.call(aliceKey, "POST", "/api/containers/start", `{"s3Bucket":"workspace","vncPassword":"secre+8!","awsAccessKeyId":"AKIA","awsSecretAccessKey":"`+secret+`"}`,
 		"Idempotency-Key", "idem-"+secret, "X-Request-ID", "start-1")
 	b.call("", "GET", "/api/containers?token="+secret, "", "X-API-Key", aliceKey)
-	b.call("", "GET", "/dashboard", "", "Authorization", basic(aliceKey))
+	b.call("", "GET", "/dashboard/queues", "", "Authorization", basic(aliceKey))
 	b.call("wrong-"+secret+secret, "GET", "/api/jobs", "", "Cookie", "session="+secret)
 	w := b.call(aliceKey, "GET", "/api/containers/"+id+"/credentials", "")
 	if !strings.Contains(w.Body.String(), "hunter22") || w.Header().Get("Cache-Control") != "no-store" {
@@ -121,7 +126,7 @@ func TestAccessLogHasNoSecret(t *testing.T) {
 			t.Errorf("%q stands in the log:\n%s", s, log)
 		}
 	}
-	for _, line := range []string{`"path":"/api/containers/start","status":202`, `"request":"start-1"`, `"path":"/api/jobs","status":401`, `"path":"/dashboard","status":200`} {
+	for _, line := range []string{`"path":"/api/containers/start","status":202`, `"request":"start-1"`, `"path":"/api/jobs","status":401`, `"path":"/dashboard/queues","status":401`} {
 		if !strings.Contains(log, line) {
 			t.Errorf("the log lacks %s:\n%s", line, log)
 		}
@@ -134,4 +139,39 @@ func TestAccessLogHasNoSecret(t *testing.T) {
 	if w := b.call("", http.MethodGet, "/livez", ""); w.Header().Get("Referrer-Policy") != "no-referrer" {
 		t.Errorf("got %v", w.Header())
 	}
+}
+
+// FuzzParseKeys: whatever API_KEYS says, the keys that come of it are safe to
+// use, and no error shows a key.
+func FuzzParseKeys(f *testing.F) {
+	long := strings.Repeat("k", MinKey)
+	for _, s := range [][2]string{{"", ""}, {long, ""}, {"", "a:client:" + long}, {"", "a:client:" + long + ",b:viewer:" + long + ","}, {long, "admin:admin:" + long},
+		{"", "::" + long}, {"", ",,,"}, {"short", "a:client"}, {"", "a:client:" + long + ":x"}, {"", "a:owner:\x00"}, {"", " a:client:" + long + "\n"}} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, one, several string) {
+		keys, err := ParseKeys(one, several)
+		if err != nil {
+			if len(keys) != 0 {
+				t.Errorf("got %d keys with %v", len(keys), err)
+			}
+			if len(one) >= 8 && !strings.Contains(`admin" has characters, at least are needed`, one) && strings.Contains(err.Error(), one) && !strings.Contains(several, one) {
+				t.Errorf("%v shows a key", err)
+			}
+			return
+		}
+		names := map[string]bool{}
+		for _, k := range keys {
+			if len(k.Secret) < MinKey || !keyName.MatchString(k.Name) || names[k.Name] || k.Role != ide.Admin && k.Role != ide.Client && k.Role != ide.Viewer {
+				t.Errorf("got a key %q with the role %q and %d characters", k.Name, k.Role, len(k.Secret))
+			}
+			names[k.Name] = true
+			if p, ok := newKeyring(keys).find(k.Secret); !ok || p.Role == "" {
+				t.Errorf("key %q does not open anything", k.Name)
+			}
+		}
+		if len(keys) == 0 {
+			t.Error("no key and no error")
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"berth/functions"
 	"berth/internal/ide"
+	"berth/internal/s3"
 )
 
 // send calls an API and decodes what it answers.
@@ -66,6 +67,26 @@ func TestCheckSaysWhereAndWhy(t *testing.T) {
 	var e Envelope
 	if code := send(t, srv, streamAdmin, "POST", "/api/containers/check", `{"s3Bucket":"No Bucket"}`, &e); code != http.StatusBadRequest || e.Err.Code != ide.InvalidS3Bucket {
 		t.Errorf("got %d, %+v", code, e)
+	}
+}
+
+func TestCheckSaysThatABucketIsInUse(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var err error
+	if b.deps.S3, err = s3.New(s3.Config{Endpoint: "http://127.0.0.1:1"}); err != nil {
+		t.Fatal(err)
+	}
+	const spec = `{"s3Bucket":"workspace","awsAccessKeyId":"AKIA","awsSecretAccessKey":"secret","s3Prefix":"`
+	if w := b.call(aliceKey, "POST", "/api/containers/start", spec+`course-1"}`); w.Code != http.StatusAccepted {
+		t.Fatalf("start: got %d %s", w.Code, w.Body)
+	}
+	for prefix, fits := range map[string]bool{"course-1": false, "course-1/alice": false, "": false, "course-2": true, "course-10": true} {
+		var got functions.CheckAnswer
+		b.read(b.call(bobKey, "POST", "/api/containers/check", spec+prefix+`"}`), http.StatusOK, &got)
+		if got.Fits != fits || fits == strings.Contains(got.Why, "already uses") {
+			t.Errorf("%q: got %+v, want that it fits: %t", prefix, got, fits)
+		}
 	}
 }
 

@@ -1,30 +1,48 @@
 package openapi
 
 import (
-	"context"
+	"fmt"
+	"net/http"
 
 	"berth/dashboard"
-	"berth/internal/store"
+	"berth/internal/ide"
 )
 
-// view is what the dashboard's page shows: the newest containers and jobs
-// that the caller may see, and the health.
-func (s *server) view(ctx context.Context) (dashboard.View, error) {
-	f := scope(ctx, store.Filter{Limit: 50})
-	containers, total, err := s.deps.Store.Containers(ctx, f)
+// dashboard serves the page, which needs no key: all that it shows it asks the
+// API for. The queue's own is for admins.
+func (s *server) dashboard(mux *http.ServeMux) {
+	page, err := dashboard.New(dashboard.Files(), s.write)
 	if err != nil {
-		return dashboard.View{}, err
+		panic(fmt.Sprintf("openapi: %v", err)) // files that are part of the program
 	}
-	f.Limit = 20
-	jobs, _, err := s.deps.Store.Jobs(ctx, f)
+	mux.Handle("GET "+dashboard.Path, page)
+	mux.Handle("GET "+dashboard.Path+"/{view...}", page)
+	mux.Handle("GET /{$}", http.RedirectHandler(dashboard.Path, http.StatusFound))
+	if s.deps.Queue == nil {
+		return
+	}
+	queues, err := dashboard.NewQueues(s.deps.Queue, s.cfg.QueueWrite, s.write)
 	if err != nil {
-		return dashboard.View{}, err
+		panic(fmt.Sprintf("openapi: %v", err)) // the same
 	}
-	h := s.look(ctx)
-	v := dashboard.View{Status: h.Status, Version: h.Version, Durability: h.Durability, Isolation: h.Isolation, Total: total, Containers: containers, Jobs: jobs}
-	for _, name := range []string{"redis", "workers", "swarm"} {
-		c := h.Checks[name]
-		v.Checks = append(v.Checks, dashboard.Check{Name: name, OK: c.OK, Message: c.Message})
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		for _, path := range []string{dashboard.QueuesPath, dashboard.QueuesPath + "/{view...}"} {
+			mux.Handle(method+" "+path, s.admins(queues))
+		}
 	}
-	return v, nil
+}
+
+// admins lets only admins pass.
+func (s *server) admins(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := admin(r.Context()); err != nil {
+			s.write(w, r, err)
+			return
+		}
+		if r.Method != http.MethodGet && !s.cfg.QueueWrite {
+			s.write(w, r, ide.Errorf(ide.Forbidden, "Queues are only shown here; QUEUE_ADMIN_WRITE=true allows changes."))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

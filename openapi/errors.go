@@ -23,7 +23,7 @@ var statuses = map[ide.Code]int{
 	ide.UnsupportedMediaType: http.StatusUnsupportedMediaType, ide.Conflict: http.StatusConflict,
 	ide.IdempotencyKeyReused: http.StatusUnprocessableEntity, ide.ContainerLimitExceeded: http.StatusTooManyRequests, ide.RateLimited: http.StatusTooManyRequests,
 	ide.Docker: http.StatusBadGateway, ide.ResourceLimitExceeded: http.StatusServiceUnavailable,
-	ide.QueueUnavailable: http.StatusServiceUnavailable,
+	ide.QueueUnavailable: http.StatusServiceUnavailable, ide.S3Unavailable: http.StatusServiceUnavailable,
 }
 
 // status is the HTTP status of an error; what has none of its own is 500.
@@ -36,9 +36,9 @@ func status(e *ide.Error) int {
 
 // Envelope is the body of every error.
 type Envelope struct {
-	Err       *ide.Error `json:"error"`
-	Timestamp time.Time  `json:"timestamp"`
-	Path      string     `json:"path" example:"/api/containers/start"`
+	Err       *ide.Error `json:"error" doc:"What went wrong"`
+	Timestamp time.Time  `json:"timestamp" doc:"When"`
+	Path      string     `json:"path" example:"/api/containers/start" doc:"Path of the request"`
 }
 
 // Error implements error.
@@ -131,7 +131,6 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, err error) {
 
 func logFault(log *slog.Logger, ctx interface{ Value(any) any }, e *Envelope) {
 	if e.GetStatus() >= http.StatusInternalServerError && e.Err.Err != nil {
-		id, _ := ctx.Value(requestIDKey{}).(string)
-		log.Error("request failed", "request", id, "path", e.Path, "code", e.Err.Code, "err", e.Err.Err)
+		log.Error("request failed", "request", callOf(ctx).id, "path", e.Path, "code", e.Err.Code, "err", e.Err.Err)
 	}
 }

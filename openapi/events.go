@@ -1,10 +1,9 @@
 package openapi
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/http"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -15,43 +14,39 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// Bounds of an event stream.
-const (
-	streamBuffer    = 256              // events that a slow reader may be behind
-	streamHeartbeat = 15 * time.Second // below the idle limits of common proxies
-	streamBacklog   = 1000             // events read at once to catch up
-	streamWrite     = 10 * time.Second // a reader that takes nothing for so long is gone
-)
-
 // EventAnswer is one thing that happened.
 type EventAnswer struct {
-	ID        string    `json:"id" doc:"Place in the stream of events"`
-	Type      string    `json:"type" example:"container.running"`
-	At        time.Time `json:"at"`
-	Container string    `json:"containerId,omitempty"`
-	By        string    `json:"by,omitempty" doc:"Name of an API key, or the function that did it"`
-	Job       string    `json:"jobId,omitempty"`
-	Message   string    `json:"message,omitempty"`
+	ID        string       `json:"id" doc:"Place in the stream of events" example:"1772366400000-0"`
+	Type      string       `json:"type" example:"container.running" doc:"What happened"`
+	At        time.Time    `json:"at" doc:"When"`
+	Container string       `json:"containerId,omitempty" example:"k3xqh5zt2mwfa" doc:"What it happened to"`
+	By        string       `json:"by,omitempty" doc:"Name of an API key, or the function that did it" example:"course-1"`
+	Job       string       `json:"jobId,omitempty" example:"container-create:k3xqh5zt2mwfa:1" doc:"The job that did it"`
+	Message   string       `json:"message,omitempty" example:"The URLs answer." doc:"A sentence for people"`
+	Receipt   *ide.Receipt `json:"receipt,omitempty" doc:"On what a decision for want of use rests"`
+	Node      string       `json:"nodeId,omitempty" example:"x8vlm0vmpo1jg5yk4zo2dgpyh" doc:"The node it is about"`
+	Log       []string     `json:"log,omitempty" doc:"Last lines of a program that ended, oldest first" example:"panic: runtime error"`
 }
 
 func answerEvent(e ide.Event) EventAnswer {
-	return EventAnswer{ID: e.ID, Type: e.Type, At: e.At, Container: e.Container, By: e.By, Job: e.Job, Message: e.Message}
+	return EventAnswer{ID: e.ID, Type: e.Type, At: e.At, Container: e.Container, By: e.By, Job: e.Job, Message: e.Message, Receipt: e.Receipt,
+		Node: e.Node, Log: e.Log}
 }
 
 // EventList is the history of a container.
 type EventList struct {
-	Events []EventAnswer `json:"events"`
+	Events []EventAnswer `json:"events" doc:"What happened, oldest first"`
 }
 
 type eventsInput struct {
-	Container   string `query:"container" maxLength:"64" doc:"Only this container's"`
+	Container   string `query:"container" maxLength:"64" doc:"Only this container's" example:"k3xqh5zt2mwfa"`
 	Types       string `query:"types" maxLength:"500" example:"container.running,job.failed" doc:"Only these types, by commas; container.* is all of containers"`
-	LastEventID string `header:"Last-Event-ID" maxLength:"64" doc:"Go on after this event"`
+	LastEventID string `header:"Last-Event-ID" maxLength:"64" doc:"Go on after this event" example:"1772366400000-0"`
 }
 
 // wants says whether a stream shows an event.
 func (in eventsInput) wants(p ide.Principal, types []string, e ide.Event) bool {
-	if e.Type == "container.route" || !p.MaySee(e.Owner) || in.Container != "" && e.Container != in.Container {
+	if e.Type == "container.route" || e.Type == ide.KeyRevoked || e.Type == ide.SessionEnded || !p.MaySee(e.Owner) || in.Container != "" && e.Container != in.Container {
 		return false
 	}
 	return len(types) == 0 || slices.ContainsFunc(types, func(t string) bool {
@@ -60,111 +55,90 @@ func (in eventsInput) wants(p ide.Principal, types []string, e ide.Event) bool {
 	})
 }
 
+// errRevoked ends a stream whose key or session is no longer taken.
+var errRevoked = errors.New("the key was revoked, or the session has ended")
+
+// pass is what a stream was opened with: it ends with it.
+type pass struct {
+	key, session string
+	opened       time.Time
+}
+
+func passOf(ctx context.Context) pass {
+	p := pass{key: ide.PrincipalOf(ctx).Name, opened: time.Now()}
+	if n := callOf(ctx).session; n != nil {
+		p.session = n.ID
+	}
+	return p
+}
+
+// end is why an event ends what was opened with a pass, or nothing. A key that
+// was revoked earlier is another one of that name.
+func (p pass) end(e ide.Event) string {
+	switch {
+	case e.Type == ide.KeyRevoked && e.Owner == p.key && e.At.After(p.opened):
+		return "revoked"
+	case e.Type == ide.SessionEnded && p.session != "" && e.Message == p.session:
+		return "signed-out"
+	}
+	return ""
+}
+
+// endedBy says whether an event ends what was opened with a pass.
+func (p pass) endedBy(e ide.Event) bool { return p.end(e) != "" }
+
+// endedSince says why a pass has ended since an event, or nothing, and up to
+// which event it has looked.
+func (s *server) endedSince(ctx context.Context, last string, held pass) (reason, next string, err error) {
+	for {
+		events, next, _, err := s.deps.Store.EventsAfter(ctx, last, streamBacklog)
+		if err != nil {
+			return "", last, err
+		}
+		if i := slices.IndexFunc(events, held.endedBy); i >= 0 {
+			return held.end(events[i]), next, nil
+		}
+		if next == last {
+			return "", next, nil
+		}
+		last = next
+	}
+}
+
 // events serves the event stream as server-sent events (WHATWG HTML, section
 // 9.2): each has the ID of its place in the stream, from which a reader that
 // was cut off goes on.
 func (s *server) events(api huma.API) {
 	op := read("stream-events", "/api/events", "events", "Everything that happens, as server-sent events")
-	op.Responses = map[string]*huma.Response{"200": {Description: "A stream of events; each one's data is an event as JSON",
-		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}}}}
+	op.Responses = streamed("A stream of events; each one's data is an event as JSON", eventStream)
 	huma.Register(api, op, func(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {
-		if in.LastEventID != "" && !store.ValidEventID(in.LastEventID) {
-			return nil, ide.Errorf(ide.ValidationFailed, "The request is not valid: Last-Event-ID is not an event's ID.")
+		if err := validPlace(in.LastEventID); err != nil {
+			return nil, err
 		}
 		var types []string
 		if in.Types != "" {
 			types = strings.Split(in.Types, ",")
 		}
-		p := ide.PrincipalOf(ctx)
-		wants := func(e ide.Event) bool { return in.wants(p, types, e) }
-		if err := s.deps.Store.Ping(ctx); err != nil {
+		p, held := ide.PrincipalOf(ctx), passOf(ctx)
+		wants := func(e ide.Event) bool { return held.endedBy(e) || in.wants(p, types, e) }
+		now, err := s.deps.Store.Cursor(ctx)
+		if err != nil {
 			return nil, err
 		}
-		return &huma.StreamResponse{Body: func(hc huma.Context) { s.stream(hc, in.LastEventID, wants) }}, nil
+		src := source[ide.Event]{wants: wants, gap: "some events are no longer kept",
+			subscribe: func(context.Context) (*store.Subscription[ide.Event], error) {
+				return s.deps.Store.Subscribe(streamBuffer, wants), nil
+			},
+			after: func(ctx context.Context, id string) ([]ide.Event, string, bool, error) {
+				return s.deps.Store.EventsAfter(ctx, id, streamBacklog)
+			},
+			message: func(e ide.Event) (message, error) {
+				if held.endedBy(e) {
+					return message{}, errRevoked
+				}
+				return sseMessage(e.ID, e.Type, answerEvent(e))
+			},
+		}
+		return &huma.StreamResponse{Body: func(hc huma.Context) { stream(s, hc, eventStream, cmp.Or(in.LastEventID, now), src) }}, nil
 	})
-}
-
-// stream writes events until the reader goes away or cannot keep up, when it
-// is left to connect again with the last ID that it saw.
-func (s *server) stream(hc huma.Context, last string, wants func(ide.Event) bool) {
-	hc.SetHeader("Content-Type", "text/event-stream")
-	hc.SetHeader("X-Accel-Buffering", "no")
-	hc.SetStatus(http.StatusOK)
-	w, ok := hc.BodyWriter().(http.ResponseWriter)
-	if !ok {
-		return
-	}
-	out := &eventWriter{w: w, control: http.NewResponseController(w), sent: last}
-	ctx := hc.Context()
-	sub := s.deps.Store.Subscribe(streamBuffer, wants)
-	defer sub.Close()
-	if out.comment("hello") != nil {
-		return
-	}
-	for last != "" {
-		missed, next, whole, err := s.deps.Store.EventsAfter(ctx, last, streamBacklog)
-		if err != nil {
-			return
-		}
-		if !whole && out.comment("some events are no longer kept") != nil {
-			return
-		}
-		for _, e := range missed {
-			if wants(e) && out.event(e) != nil {
-				return
-			}
-		}
-		if last = next; len(missed) == 0 {
-			break
-		}
-	}
-	beat := time.NewTicker(streamHeartbeat)
-	defer beat.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.cfg.Draining:
-			return
-		case e, ok := <-sub.Events:
-			if !ok || out.event(e) != nil {
-				return
-			}
-		case <-beat.C:
-			if out.comment("") != nil {
-				return
-			}
-		}
-	}
-}
-
-// eventWriter writes server-sent events, each flushed and within its time.
-type eventWriter struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	sent    string // ID of the last event written: the backlog and the feed overlap
-}
-
-func (o *eventWriter) event(e ide.Event) error {
-	if o.sent != "" && !store.LaterID(e.ID, o.sent) {
-		return nil
-	}
-	data, err := json.Marshal(answerEvent(e))
-	if err != nil {
-		return err
-	}
-	o.sent = e.ID
-	return o.write(fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", e.ID, e.Type, data))
-}
-
-func (o *eventWriter) comment(text string) error { return o.write(": " + text + "\n\n") }
-
-func (o *eventWriter) write(text string) error {
-	if err := o.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
-		return err
-	}
-	if _, err := o.w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return o.control.Flush()
 }

@@ -11,17 +11,18 @@ import (
 // SystemHealth is the state of the control plane.
 type SystemHealth struct {
 	Status     string           `json:"status" enum:"ok,degraded" doc:"degraded when a check fails"`
-	Version    string           `json:"version"`
-	Uptime     int              `json:"uptime" doc:"Seconds since this process started"`
-	Durability string           `json:"durability" doc:"What a crash of Redis may cost: aof, external, or snapshot (up to 30 seconds)"`
+	Version    string           `json:"version" example:"1.0.0" doc:"Of this process"`
+	Uptime     int              `json:"uptime" doc:"Seconds since this process started" example:"86400"`
+	Durability string           `json:"durability" doc:"What a crash of Redis may cost: aof, external, or snapshot (up to 30 seconds)" example:"aof"`
 	Isolation  string           `json:"isolation" enum:"on,off" doc:"Whether containers are kept from reaching each other"`
+	Workspaces string           `json:"workspaces" enum:"kept,single-writer,off" doc:"single-writer: S3_SINGLE_WRITER is set, so nothing keeps two containers of one bucket and prefix from overwriting each other's saves; off: workspaces are kept nowhere"`
 	Checks     map[string]Check `json:"checks" doc:"redis, swarm, workers"`
 }
 
 // Check is one thing that was looked at.
 type Check struct {
-	OK      bool   `json:"ok"`
-	Message string `json:"message,omitempty"`
+	OK      bool   `json:"ok" doc:"Whether it is well"`
+	Message string `json:"message,omitempty" example:"Redis does not answer." doc:"What is wrong"`
 }
 
 type healthAnswer struct {
@@ -34,9 +35,15 @@ func (s *server) look(ctx context.Context) SystemHealth {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	h := SystemHealth{Status: "ok", Version: s.cfg.Version, Uptime: int(time.Since(s.start).Seconds()), Durability: s.cfg.Durability,
-		Isolation: "on", Checks: map[string]Check{"redis": {OK: true}, "workers": {OK: true}, "swarm": {OK: true}}}
+		Isolation: "on", Workspaces: "kept", Checks: map[string]Check{"redis": {OK: true}, "workers": {OK: true}, "swarm": {OK: true}}}
 	if !s.cfg.Isolation {
 		h.Isolation = "off"
+	}
+	switch {
+	case s.deps.S3.Off():
+		h.Workspaces = "off"
+	case s.deps.S3.SingleWriter():
+		h.Workspaces = "single-writer"
 	}
 	if err := s.deps.Store.Ping(ctx); err != nil {
 		for name := range h.Checks {
@@ -76,7 +83,7 @@ func (s *server) lookWorkers(ctx context.Context) (workers, swarm Check) {
 		}
 	}
 	if err != nil || placeable == 0 {
-		swarm = Check{Message: "No node can take containers: none is ready and active with its isolation filter standing."}
+		swarm = Check{Message: "No node can take containers: none is ready and active with its isolation filter standing and its images there."}
 	}
 	return Check{OK: true}, swarm
 }

@@ -3,8 +3,6 @@ package openapi
 import (
 	"context"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"berth/functions"
@@ -16,34 +14,38 @@ import (
 
 type listJobsInput struct {
 	ListInput
-	Status string `query:"status" enum:"queued,running,retrying,succeeded,failed,canceled"`
+	Status   string `query:"status" enum:"queued,running,retrying,succeeded,failed,canceled" doc:"Only those in this state"`
+	Function string `query:"function" maxLength:"64" doc:"Only those of this function" example:"container-create"`
 }
 
 // JobList is a page of jobs, newest first.
 type JobList struct {
-	Jobs []functions.JobAnswer `json:"jobs"`
+	Jobs []functions.JobAnswer `json:"jobs" doc:"This page, newest first"`
 	Page
 }
 
 type jobInput struct {
-	ID     string `path:"id" maxLength:"200" doc:"Job"`
-	Wait   int    `query:"wait" minimum:"0" maximum:"60" default:"0" doc:"Hold the answer until the job ends, at most this many seconds"`
-	Prefer string `header:"Prefer" maxLength:"100" doc:"wait=N, as the parameter (RFC 7240)"`
+	ID     string `path:"id" maxLength:"200" doc:"Job" example:"container-create:k3xqh5zt2mwfa:1"`
+	Wait   int    `query:"wait" minimum:"0" maximum:"60" default:"0" doc:"Hold the answer until the job ends, at most this many seconds" example:"30"`
+	Prefer string `header:"Prefer" maxLength:"100" doc:"wait=N, as the parameter (RFC 7240)" example:"wait=30"`
 }
 
 type jobOnlyInput struct {
-	ID string `path:"id" maxLength:"200" doc:"Job"`
+	ID string `path:"id" maxLength:"200" doc:"Job" example:"container-create:k3xqh5zt2mwfa:1"`
 }
 
-// wait is how long the caller is ready to wait, in seconds.
-func (in jobInput) wait() int {
-	for _, p := range strings.Split(in.Prefer, ",") {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(p), "wait="); ok && in.Wait == 0 {
-			n, _ := strconv.Atoi(v)
-			return min(max(n, 0), 60)
-		}
+// wait is how long the caller is ready to wait.
+func (in jobInput) wait() time.Duration {
+	if in.Wait > 0 {
+		return time.Duration(in.Wait) * time.Second
 	}
-	return in.Wait
+	return functions.Patience(in.Prefer)
+}
+
+// heldJob is a job whose answer may have been held.
+type heldJob struct {
+	Applied string `header:"Preference-Applied" doc:"wait=N, if the answer was held for Prefer"`
+	Body    functions.JobAnswer
 }
 
 // visibleJob returns a job that the caller may know of.
@@ -76,7 +78,7 @@ func (s *server) jobs(api huma.API) {
 	huma.Register(api, read("list-jobs", "/api/jobs", "jobs", "List jobs, newest first"),
 		func(ctx context.Context, in *listJobsInput) (*body[JobList], error) {
 			f := scope(ctx, store.Filter{Status: in.Status, Limit: in.Limit, Offset: in.Offset})
-			list, total, err := s.deps.Store.Jobs(ctx, f)
+			list, total, err := s.deps.Store.SearchJobs(ctx, f, store.Search{Function: in.Function})
 			if err != nil {
 				return nil, err
 			}
@@ -87,17 +89,22 @@ func (s *server) jobs(api huma.API) {
 			return &body[JobList]{out}, nil
 		})
 	huma.Register(api, read("get-job", "/api/jobs/{id}", "jobs", "Get a job, or wait for its end", http.StatusNotFound),
-		func(ctx context.Context, in *jobInput) (*body[functions.JobAnswer], error) {
+		func(ctx context.Context, in *jobInput) (*heldJob, error) {
 			j, err := s.visibleJob(ctx, in.ID)
 			if err != nil {
 				return nil, err
 			}
-			if n := in.wait(); n > 0 && !j.Status.Ended() {
-				if j, err = s.wait(ctx, in.ID, time.Duration(n)*time.Second); err != nil {
+			out := &heldJob{}
+			if most := in.wait(); most > 0 {
+				if j, err = s.wait(ctx, in.ID, most); err != nil {
 					return nil, err
 				}
+				if in.Wait == 0 {
+					out.Applied = functions.Applied(most)
+				}
 			}
-			return &body[functions.JobAnswer]{functions.AnswerJob(j)}, nil
+			out.Body = functions.AnswerJob(j)
+			return out, nil
 		})
 	cancel := read("cancel-job", "/api/jobs/{id}", "jobs", "Cancel a job", http.StatusForbidden, http.StatusNotFound, http.StatusConflict)
 	cancel.Method, cancel.DefaultStatus = http.MethodDelete, http.StatusAccepted
@@ -105,11 +112,7 @@ func (s *server) jobs(api huma.API) {
 		if _, err := s.visibleJob(ctx, in.ID); err != nil {
 			return nil, err
 		}
-		p := ide.PrincipalOf(ctx)
-		if p.Role == ide.Viewer {
-			return nil, ide.Errorf(ide.Forbidden, "A viewer's key changes nothing.")
-		}
-		j, err := functions.Cancel(ctx, s.deps, p, in.ID)
+		j, err := functions.Cancel(ctx, s.deps, ide.PrincipalOf(ctx), in.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -121,11 +124,7 @@ func (s *server) jobs(api huma.API) {
 		if _, err := s.visibleJob(ctx, in.ID); err != nil {
 			return nil, err
 		}
-		p := ide.PrincipalOf(ctx)
-		if p.Role == ide.Viewer {
-			return nil, ide.Errorf(ide.Forbidden, "A viewer's key changes nothing.")
-		}
-		j, err := functions.Retry(ctx, s.deps, p, in.ID)
+		j, err := functions.Retry(ctx, s.deps, ide.PrincipalOf(ctx), in.ID)
 		if err != nil {
 			return nil, err
 		}

@@ -16,35 +16,35 @@ import (
 
 // KeyAnswer is an API key without its secret.
 type KeyAnswer struct {
-	Name      string     `json:"name" example:"course-1"`
-	Role      ide.Role   `json:"role" enum:"admin,client,viewer"`
+	Name      string     `json:"name" example:"course-1" doc:"It owns what the key makes"`
+	Role      ide.Role   `json:"role" enum:"admin,client,viewer" doc:"admin sees and does all, client its own, viewer sees all and changes nothing"`
 	Source    string     `json:"source" enum:"environment,api" doc:"environment: set by the operator, and removed there"`
-	CreatedAt *time.Time `json:"createdAt,omitempty"`
-	CreatedBy string     `json:"createdBy,omitempty"`
-	LastUsed  *time.Time `json:"lastUsed,omitempty"`
+	CreatedAt *time.Time `json:"createdAt,omitempty" doc:"When it was made"`
+	CreatedBy string     `json:"createdBy,omitempty" example:"admin" doc:"Name of the key that made it"`
+	LastUsed  *time.Time `json:"lastUsed,omitempty" doc:"When it last came with a request, to 10 seconds"`
 	ide.Limits
 }
 
 // KeyList lists API keys by name.
 type KeyList struct {
-	Keys []KeyAnswer `json:"keys"`
+	Keys []KeyAnswer `json:"keys" doc:"Those of the environment, then those made at run time, by name"`
 }
 
 // NewKeyRequest asks for an API key.
 type NewKeyRequest struct {
 	Name string   `json:"name" maxLength:"63" pattern:"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$" example:"course-1" doc:"Stable name: it owns what the key makes"`
-	Role ide.Role `json:"role" enum:"admin,client,viewer"`
+	Role ide.Role `json:"role" enum:"admin,client,viewer" doc:"admin sees and does all, client its own, viewer sees all and changes nothing"`
 	ide.Limits
 }
 
 // NewKeyAnswer shows a key's secret, once.
 type NewKeyAnswer struct {
 	KeyAnswer
-	Key string `json:"key" doc:"The secret; it is not shown again"`
+	Key string `json:"key" doc:"The secret; it is not shown again" example:"berth_0123456789abcdefghijklmnopqrstuvwxyzABCD"`
 }
 
 func answerKey(k ide.Key) KeyAnswer {
-	return KeyAnswer{Name: k.Name, Role: k.Role, Source: "api", CreatedAt: &k.CreatedAt, CreatedBy: k.CreatedBy, LastUsed: k.LastUsed, Limits: k.Limits}
+	return KeyAnswer{Name: k.Name, Role: k.Role, Source: "api", CreatedAt: &k.CreatedAt, CreatedBy: k.CreatedBy, Limits: k.Limits}
 }
 
 // keyPrefix makes a key easy to find in the places where secrets should not be.
@@ -64,7 +64,7 @@ func (s *server) apiKeys(api huma.API) {
 			if err := admin(ctx); err != nil {
 				return nil, err
 			}
-			made, err := s.deps.Store.Keys(ctx)
+			made, used, err := s.deps.Store.Keys(ctx)
 			if err != nil {
 				return nil, err
 			}
@@ -74,6 +74,11 @@ func (s *server) apiKeys(api huma.API) {
 			}
 			for _, k := range made {
 				out.Keys = append(out.Keys, answerKey(k))
+			}
+			for i, k := range out.Keys {
+				if t, ok := used[k.Name]; ok {
+					out.Keys[i].LastUsed = &t
+				}
 			}
 			return &body[KeyList]{out}, nil
 		})
@@ -104,7 +109,7 @@ func (s *server) apiKeys(api huma.API) {
 	remove := read("delete-key", "/api/keys/{id}", "keys", "Revoke an API key; every process refuses it from then on", http.StatusForbidden, http.StatusNotFound)
 	remove.Method, remove.DefaultStatus = http.MethodDelete, http.StatusNoContent
 	huma.Register(api, remove, func(ctx context.Context, in *struct {
-		ID string `path:"id" maxLength:"63" doc:"Name of the key"`
+		ID string `path:"id" maxLength:"63" doc:"Name of the key" example:"course-1"`
 	}) (*struct{}, error) {
 		if err := admin(ctx); err != nil {
 			return nil, err

@@ -41,10 +41,7 @@ func (s *server) allow(w http.ResponseWriter, r *http.Request, who string, perMi
 // address is where a request comes from: the peer, or, behind a proxy that
 // the operator trusts, the last address that no trusted proxy has.
 func (s *server) address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
+	host := peer(r)
 	if !s.trusted(host) {
 		return host
 	}
@@ -57,6 +54,15 @@ func (s *server) address(r *http.Request) string {
 		if host = hop; !s.trusted(host) {
 			break
 		}
+	}
+	return host
+}
+
+// peer is the address of who holds the other end of the connection.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
 	}
 	return host
 }
@@ -74,7 +80,8 @@ func (s *server) trusted(host string) bool {
 	return false
 }
 
-// ParsePrefixes reads TRUSTED_PROXIES: addresses and networks.
+// ParsePrefixes reads TRUSTED_PROXIES and WEBHOOK_ALLOW: addresses and
+// networks.
 func ParsePrefixes(list []string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, text := range list {

@@ -3,6 +3,7 @@ package openapi
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -74,4 +75,40 @@ func TestAddressBehindProxies(t *testing.T) {
 	if _, err := ParsePrefixes([]string{"everywhere"}); err == nil {
 		t.Error("nonsense was accepted")
 	}
+}
+
+// FuzzParsePrefixes: what TRUSTED_PROXIES takes is a network and nothing else.
+func FuzzParsePrefixes(f *testing.F) {
+	for _, s := range []string{"10.0.0.0/8", "192.0.2.1", "::1", "fd00::/8", "10.0.0.0/33", "", " 10.1.1.1 ", "localhost", "fe80::1%eth0", "::ffff:10.0.0.1", "10.0.0.1/08"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := ParsePrefixes([]string{text})
+		if err == nil && (len(list) != 1 || !list[0].IsValid()) {
+			t.Errorf("%q: got %v", text, list)
+		}
+		if err != nil && list != nil {
+			t.Errorf("%q: got %v and %v", text, list, err)
+		}
+	})
+}
+
+// FuzzAddress: whatever a client writes into X-Forwarded-For, it is limited by
+// an address, and without a trusted proxy by its own.
+func FuzzAddress(f *testing.F) {
+	for _, s := range []string{"", "198.51.100.7", "1.1.1.1, 198.51.100.7", "unknown", ",,", "fe80::1%a:b", "10.1.1.1,10.2.2.2", "[::1]:80", "198.51.100.7\x00"} {
+		f.Add(s)
+	}
+	s := &server{cfg: Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+	f.Fuzz(func(t *testing.T, forwarded string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header["X-Forwarded-For"] = []string{forwarded}
+		for _, peer := range []string{"10.1.1.1", "203.0.113.9"} {
+			r.RemoteAddr = peer + ":1"
+			got := s.address(r)
+			if _, err := netip.ParseAddr(got); err != nil || peer == "203.0.113.9" && got != peer {
+				t.Errorf("from %s with %q: got %q", peer, forwarded, got)
+			}
+		}
+	})
 }

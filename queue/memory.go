@@ -21,6 +21,9 @@ import (
 // cost.
 const snapshotEvery = 30 * time.Second
 
+// snapshotFile is its name in the data directory.
+const snapshotFile = "redis.snapshot"
+
 // memory runs a Redis in this process. miniredis never expires keys by
 // itself, so its clock is pushed; and it keeps nothing, so what it holds is
 // written to a file.

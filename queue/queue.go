@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,14 +27,29 @@ const (
 	Low      = "low"      // probes, sweeps, cleaning
 )
 
+// OnNode stands for the queue of the node that a job is about, which only the
+// worker of that node serves.
+const OnNode = "node"
+
+// nodePrefix begins the names of the nodes' queues.
+const nodePrefix = "node-"
+
+// OfNode is the queue of a node, by its engine ID.
+func OfNode(node string) string { return nodePrefix + node }
+
+// Of is the queue of a job whose function is on queue.
+func Of(queue, job string) string {
+	if queue == OnNode {
+		return OfNode(TargetOf(job))
+	}
+	return queue
+}
+
 // Weights says how often each queue is looked at first.
 func Weights() map[string]int { return map[string]int{Critical: 6, Default: 3, Low: 1} }
 
-// The kinds of task on the queues.
-const (
-	JobTask  = "job"  // payload Delivery: run a job
-	CronTask = "cron" // payload Tick: open a scheduled function's job
-)
+// JobTask is the kind of the tasks on the queues; its payload is a Delivery.
+const JobTask = "job"
 
 // Delivery is the payload of a job's task. Everything else stands in the
 // job's record.
@@ -42,22 +58,21 @@ type Delivery struct {
 	Number int    `json:"number"` // a job's later deliveries replace its earlier ones
 }
 
-// Tick is the payload of a scheduled function's task.
-type Tick struct {
-	Function string    `json:"function"`
-	At       time.Time `json:"at"`
-}
-
 // Client delivers. It is safe for concurrent use.
 type Client struct {
+	rdb       redis.UniversalClient
 	asynq     *asynq.Client
 	inspector *asynq.Inspector
 }
 
 // New returns a Client on a connected Redis client, which it does not close.
 func New(rdb redis.UniversalClient) *Client {
-	return &Client{asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}
+	return &Client{rdb: rdb, asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}
 }
+
+// MakeRedisClient implements asynq.RedisConnOpt, for who looks at the queues
+// through the connection of this process.
+func (c *Client) MakeRedisClient() any { return c.rdb }
 
 // enqueueTimeout bounds one call to Redis: a job that could not be delivered
 // in this time is delivered by a worker's ticker.
@@ -81,19 +96,6 @@ func (c *Client) Deliver(ctx context.Context, job string, delivery int, queue st
 // retries is more than a job ever needs: attempts are counted by its record.
 const retries = 10_000
 
-// DeliverTick asks for one run of a scheduled function at an instant. Any
-// number of workers may ask; the ID and the retention see to it that one
-// task comes of it.
-func (c *Client) DeliverTick(ctx context.Context, t Tick) error {
-	payload, err := json.Marshal(t)
-	if err != nil {
-		return fmt.Errorf("encode tick: %w", err)
-	}
-	id := t.Function + "@" + t.At.UTC().Format(time.RFC3339)
-	return c.enqueue(ctx, asynq.NewTask(CronTask, payload), asynq.TaskID(id), asynq.Queue(Low),
-		asynq.Timeout(time.Minute), asynq.MaxRetry(3), asynq.Retention(time.Hour))
-}
-
 func (c *Client) enqueue(ctx context.Context, t *asynq.Task, opts ...asynq.Option) error {
 	ctx, cancel := context.WithTimeout(ctx, enqueueTimeout)
 	defer cancel()
@@ -102,6 +104,64 @@ func (c *Client) enqueue(ctx context.Context, t *asynq.Task, opts ...asynq.Optio
 		return nil
 	}
 	return ide.Transient(ide.QueueUnavailable, err, "The queue does not answer.")
+}
+
+// Register names the queues in Redis again. asynq does so once in the life of a
+// client, and looks into no queue that is not named: after Redis has lost its
+// data, State would be blind until every process was started anew.
+func (c *Client) Register(ctx context.Context) error {
+	for name := range Weights() {
+		if err := c.rdb.SAdd(ctx, "asynq:queues", name).Err(); err != nil {
+			return ide.Transient(ide.QueueUnavailable, err, "The queue does not answer.")
+		}
+	}
+	return nil
+}
+
+// KeepNodes names the queues of the nodes that are there, as Register does the
+// shared ones, and removes those of nodes that have left, with what is in them:
+// nobody will ever take it.
+func (c *Client) KeepNodes(ctx context.Context, nodes []string) error {
+	names := make([]any, len(nodes))
+	for i, n := range nodes {
+		names[i] = OfNode(n)
+	}
+	if err := c.rdb.SAdd(ctx, "asynq:queues", names...).Err(); err != nil {
+		return ide.Transient(ide.QueueUnavailable, err, "The queue does not answer.")
+	}
+	all, err := c.inspector.Queues()
+	if err != nil {
+		return ide.Transient(ide.QueueUnavailable, err, "The queue does not answer.")
+	}
+	for _, name := range all {
+		node, ok := strings.CutPrefix(name, nodePrefix)
+		if !ok || slices.Contains(nodes, node) {
+			continue
+		}
+		err := c.abandon(ctx, name)
+		if err == nil {
+			err = c.inspector.DeleteQueue(name, true)
+		}
+		if err != nil && !errors.Is(err, asynq.ErrQueueNotFound) {
+			return ide.Transient(ide.QueueUnavailable, err, "The queue does not answer.")
+		}
+	}
+	return nil
+}
+
+// abandon forgets what a worker that is gone had taken from a queue: asynq
+// removes no queue of which something is being worked on.
+func (c *Client) abandon(ctx context.Context, name string) error {
+	key := func(part string) string { return "asynq:{" + name + "}:" + part }
+	taken, err := c.rdb.LRange(ctx, key("active"), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	gone := []string{key("active"), key("lease")}
+	for _, id := range taken {
+		gone = append(gone, key("t:"+id))
+	}
+	return c.rdb.Del(ctx, gone...).Err()
 }
 
 // State is what the queue knows of a delivery.
@@ -133,6 +193,34 @@ func (c *Client) State(job string, delivery int, queue string) (State, error) {
 	}
 }
 
+// Depth is how much of a queue waits for a worker.
+type Depth struct {
+	Queue   string
+	Waiting int
+	Oldest  time.Duration // how long the first of it has waited
+}
+
+// Depths returns the depth of every queue. One that was never used is empty.
+func (c *Client) Depths() ([]Depth, error) {
+	used, err := c.inspector.Queues()
+	if err != nil {
+		return nil, ide.Transient(ide.QueueUnavailable, err, "The queue does not answer.")
+	}
+	var all []Depth
+	for name := range Weights() {
+		d := Depth{Queue: name}
+		if slices.Contains(used, name) {
+			info, err := c.inspector.GetQueueInfo(name)
+			if err != nil {
+				return nil, ide.Transient(ide.QueueUnavailable, err, "The queue does not answer.")
+			}
+			d.Waiting, d.Oldest = info.Pending, info.Latency
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
 // ParseSchedule reads a schedule as robfig/cron does: five fields, or
 // "@every 15s" and the like.
 func ParseSchedule(s string) (cron.Schedule, error) {
@@ -157,4 +245,12 @@ func Next(s cron.Schedule, t time.Time) time.Time {
 func FunctionOf(job string) string {
 	name, _, _ := strings.Cut(job, ":")
 	return name
+}
+
+// TargetOf returns what a job's ID says that it is about: a container, a node,
+// or nothing.
+func TargetOf(job string) string {
+	_, rest, _ := strings.Cut(job, ":")
+	target, _, _ := strings.Cut(rest, ":")
+	return target
 }

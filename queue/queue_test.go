@@ -108,36 +108,13 @@ func TestStateFollowsADelivery(t *testing.T) {
 	})
 }
 
-func TestTickOfOneInstantComesOnce(t *testing.T) {
-	t.Parallel()
-	rdb := redistest.New(t)
-	at := time.Date(2026, 3, 29, 2, 17, 0, 0, time.FixedZone("CET", 3600))
-	for _, zone := range []*time.Location{time.UTC, at.Location()} { // as two workers see it
-		if err := New(rdb).DeliverTick(t.Context(), Tick{Function: "sweep-jobs", At: at.In(zone)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c := New(rdb)
-	tasks, err := c.inspector.ListPendingTasks(Low)
-	if err != nil || len(tasks) != 1 || tasks[0].ID != "sweep-jobs@2026-03-29T01:17:00Z" || tasks[0].Retention != time.Hour {
-		t.Fatalf("got tasks %+v, %v, want one, kept for an hour", tasks, err)
-	}
-	if err := c.DeliverTick(t.Context(), Tick{Function: "sweep-jobs", At: at.Add(time.Hour)}); err != nil {
-		t.Fatal(err)
-	}
-	if tasks, err := c.inspector.ListPendingTasks(Low); err != nil || len(tasks) != 2 {
-		t.Errorf("got %d tasks, %v, want 2: another instant is another tick", len(tasks), err)
-	}
-}
-
 func TestRedisGoneIsTransient(t *testing.T) {
 	t.Parallel()
 	c := New(gone(t))
 	_, stateErr := c.State(job, 1, Default)
 	for call, err := range map[string]error{
-		"Deliver":     c.Deliver(t.Context(), job, 1, Default, time.Minute),
-		"DeliverTick": c.DeliverTick(t.Context(), Tick{Function: "sweep-jobs", At: time.Now()}),
-		"State":       stateErr,
+		"Deliver": c.Deliver(t.Context(), job, 1, Default, time.Minute),
+		"State":   stateErr,
 	} {
 		if !ide.HasCode(err, ide.QueueUnavailable) || ide.IsPermanent(err) {
 			t.Errorf("%s: got %v, want a transient QUEUE_UNAVAILABLE", call, err)

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -41,36 +40,34 @@ func (r *Redis) Close() error {
 	return err
 }
 
-// Connect opens the Redis at a URL: redis://, rediss://, redis-socket:// or
-// redis-sentinel://, as asynq.ParseRedisURI reads them. Redis Cluster is
+// Connect opens the Redis that REDIS_URL names, see newClient. Redis Cluster is
 // refused: one script writes container, reservation and job together, which
 // a cluster could not do faster than one node.
 func Connect(ctx context.Context, url string) (*Redis, error) {
-	opt, err := asynq.ParseRedisURI(url)
+	client, err := newClient(url)
 	if err != nil {
-		return nil, errors.New("REDIS_URL cannot be read: it is redis://[:password@]host:port/db, rediss://…, redis-socket:///path or redis-sentinel://…?master=name")
-	}
-	switch o := opt.(type) {
-	case asynq.RedisClientOpt:
-		o.PoolSize = poolSize
-		opt = o
-	case asynq.RedisFailoverClientOpt:
-		o.PoolSize = poolSize
-		opt = o
-	}
-	client, ok := opt.MakeRedisClient().(redis.UniversalClient)
-	if !ok {
-		return nil, fmt.Errorf("unexpected redis client %T", client)
+		return nil, err
 	}
 	if err := client.Ping(ctx).Err(); err != nil {
 		_ = client.Close() // never connected
 		return nil, fmt.Errorf("reach redis: %w", err)
 	}
-	if info, err := client.Info(ctx, "cluster").Result(); err == nil && containsLine(info, "cluster_enabled:1") {
+	if err := suits(client.Info(ctx).Val()); err != nil { // a user that may not ask for INFO is believed
 		_ = client.Close() // refused
-		return nil, errors.New("this is a Redis Cluster; Berth needs a single node or Sentinel")
+		return nil, err
 	}
 	return &Redis{Client: client, Durability: External}, nil
+}
+
+// suits says of a Redis, by its INFO, whether Berth can use it.
+func suits(info string) error {
+	switch {
+	case containsLine(info, "cluster_enabled:1"):
+		return errors.New("this is a Redis Cluster; Berth needs a single node or Sentinel")
+	case containsLine(info, "redis_mode:sentinel"):
+		return errors.New("this is a Sentinel, not the Redis that it watches; REDIS_URL is then redis-sentinel://host:26379,host:26379/0?master=name")
+	}
+	return nil
 }
 
 // poolSize gives room for readers that block, one connection each.
@@ -100,6 +97,22 @@ func Bring(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
 	return r, nil
 }
 
+// Attach connects to the Redis that another process has brought in dir. That is
+// only possible where it is a child of that process.
+func Attach(ctx context.Context, dir string) (*Redis, error) {
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: filepath.Join(dir, "redis.sock")})
+	err := client.Ping(ctx).Err()
+	if err == nil {
+		return &Redis{Client: client, Durability: AOF}, nil
+	}
+	err = fmt.Errorf("no REDIS_URL is set, and no `berth up` with a redis-server runs in DATA_DIR %s: %w", dir, err)
+	if _, serr := os.Stat(filepath.Join(dir, snapshotFile)); serr == nil {
+		err = fmt.Errorf("the Redis of a `berth up` without redis-server in PATH is inside that process, where nothing else reaches it; "+
+			"a copy of %s, which it writes every %v and when it ends, is the backup", filepath.Join(dir, snapshotFile), snapshotEvery)
+	}
+	return nil, errors.Join(err, client.Close())
+}
+
 func bring(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -108,7 +121,7 @@ func bring(ctx context.Context, dir string, log *slog.Logger) (*Redis, error) {
 	}
 	log.Warn("no redis-server in PATH: jobs live in this process, are written to disk every 30 seconds, and a crash costs what came since",
 		"durability", Snapshot)
-	return memory(ctx, filepath.Join(dir, "redis.snapshot"), log)
+	return memory(ctx, filepath.Join(dir, snapshotFile), log)
 }
 
 // child starts a redis-server that nobody reaches but through its socket, and

@@ -235,3 +235,40 @@ func TestOneDirectoryHasOneRedis(t *testing.T) {
 		t.Errorf("the first is out of reach for new connections: %v", err)
 	}
 }
+
+func TestAttach(t *testing.T) {
+	t.Parallel()
+	dir := shortDir(t)
+	if _, err := Attach(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "no `berth up`") {
+		t.Errorf("an empty directory: got %v", err)
+	}
+	r := brought(t, dir)
+	t.Cleanup(func() { r.Close() })
+	if err := r.Client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Attach(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Client.Get(t.Context(), "k").Val(); got != "v" {
+		t.Errorf("got %q, want what the other process has written", got)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := r.Client.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("the Redis ended with who had attached: %v", err)
+	}
+}
+
+func TestAttachToASnapshotSaysWhyItCannot(t *testing.T) {
+	t.Parallel()
+	dir := shortDir(t)
+	if err := os.WriteFile(filepath.Join(dir, snapshotFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Attach(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "inside that process") || !strings.Contains(err.Error(), filepath.Join(dir, snapshotFile)) {
+		t.Errorf("got %v, want the reason and the file to copy", err)
+	}
+}

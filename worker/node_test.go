@@ -19,15 +19,18 @@ func (b *bench) workers() []ide.Worker {
 	return list
 }
 
+func (b *bench) guard(cfg GuardConfig) *Guard { return NewGuard(b.deps.Swarm, cfg, b.deps.Log) }
+
 func TestReportOfAManager(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	other := b.engine.AddNode("node-2", 2e9, 4<<30)
+	b.must(b.st.Report(t.Context(), ide.Worker{ID: "w2", Node: other, Engine: true, Version: "v9", At: time.Now()}))
 	w := b.worker(Config{})
 	b.must(w.report(t.Context()))
 	b.must(w.report(t.Context()))
-	want := []ide.Worker{{ID: w.id, Node: b.engine.NodeID(), Manager: true, Engine: true, Version: "v9"}}
-	if diff := cmp.Diff(want, b.workers(), cmpopts.IgnoreFields(ide.Worker{}, "At")); diff != "" {
+	want := []ide.Worker{{ID: "w2", Node: other, Engine: true, Version: "v9"}, {ID: w.id, Node: b.engine.NodeID(), Manager: true, Engine: true, Egress: true, Version: "v9"}}
+	if diff := cmp.Diff(want, b.workers(), cmpopts.IgnoreFields(ide.Worker{}, "At"), cmpopts.SortSlices(func(x, y ide.Worker) bool { return x.ID < y.ID })); diff != "" {
 		t.Errorf("workers (-want +got):\n%s", diff)
 	}
 	nodes, err := b.st.Nodes(t.Context())
@@ -50,7 +53,7 @@ func TestReportWithIsolationNeedsAFilterOnEachNode(t *testing.T) {
 	b := newBench(t)
 	other := b.engine.AddNode("node-2", 2e9, 4<<30)
 	b.must(b.st.Report(t.Context(), ide.Worker{ID: "w2", Node: other, Filtered: true, At: time.Now()}))
-	b.must(b.worker(Config{Isolation: true}).report(t.Context()))
+	b.must(b.worker(Config{Guard: b.guard(GuardConfig{Isolation: true})}).report(t.Context()))
 	nodes, err := b.st.Nodes(t.Context())
 	b.must(err)
 	got := map[string]bool{}
@@ -140,9 +143,9 @@ func TestIsolate(t *testing.T) {
 	if n := b.engine.Requests("", "/tasks"); n != 0 {
 		t.Errorf("with isolation off the engine was asked %d times", n)
 	}
-	helper := b.worker(Config{Isolation: true, ExecRoot: t.TempDir()}) // has not yet learnt that it is a manager's
+	helper := b.worker(Config{Guard: b.guard(GuardConfig{Isolation: true, ExecRoot: t.TempDir()})}) // has not yet learnt that it is a manager's
 	wantError(t, "no edges published", helper.isolate(t.Context()), "no manager has published the edges")
-	manager := b.worker(Config{Isolation: true, ExecRoot: t.TempDir()})
+	manager := b.worker(Config{Guard: b.guard(GuardConfig{Isolation: true, ExecRoot: t.TempDir()})})
 	manager.node.manager.Store(true)
 	wantError(t, "no network", manager.isolate(t.Context()), "find network")
 	if edges, ok, err := b.st.Edges(t.Context()); err != nil || !ok || len(edges) != 0 {
@@ -151,7 +154,7 @@ func TestIsolate(t *testing.T) {
 	b.must(b.deps.Swarm.EnsureNetwork(t.Context()))
 	b.must(b.st.PublishEdges(t.Context(), []netip.Addr{netip.MustParseAddr("10.86.0.2")}))
 	wantError(t, "no namespace", helper.isolate(t.Context()), "look at filter")
-	if helper.node.filtered.Load() || helper.node.filter != nil {
+	if helper.node.filtered.Load() || helper.cfg.Guard.Isolated(t.Context()) {
 		t.Error("a filter that does not stand is told to stand")
 	}
 	helper.node.filtered.Store(true) // it stood until now

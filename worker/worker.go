@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/functions"
@@ -26,8 +26,10 @@ type Config struct {
 	Version     string
 	Concurrency int           // functions at once; they mostly wait for Swarm
 	Grace       time.Duration // how long running functions may go on when the worker is to end
-	Isolation   bool          // keep the filter between containers on this node
-	ExecRoot    string        // the engine's, where network namespaces are found
+	Guard       *Guard        // keeps this node's protections; nil is none
+	HighWater   ide.HighWater // above which this node takes nothing more
+	HostProc    string        // the /proc of the machine; empty is /proc
+	LogRate     int           // lines a second that a container may print, and five times as many at once; 0 is any number
 }
 
 // Worker runs functions. Any number of workers may share a Redis.
@@ -38,14 +40,24 @@ type Worker struct {
 	log  *slog.Logger
 	id   string
 
-	inFlight sync.WaitGroup
+	inFlight atomic.Int64 // functions that run
 	node     nodeState
 }
 
 // New returns a Worker.
 func New(rdb redis.UniversalClient, deps *functions.Deps, cfg Config) *Worker {
 	id := ide.NewID()
-	return &Worker{cfg: cfg, deps: deps, rdb: rdb, log: deps.Log.With("worker", id), id: id}
+	if cfg.HostProc == "" {
+		cfg.HostProc = "/proc"
+	}
+	if cfg.Guard == nil {
+		cfg.Guard = NewGuard(deps.Swarm, GuardConfig{}, deps.Log)
+	}
+	own := *deps
+	w := &Worker{cfg: cfg, deps: &own, rdb: rdb, log: deps.Log.With("worker", id), id: id, node: nodeState{lost: map[string]bool{}}}
+	w.node.refused.Store(cfg.Guard.Refuses())
+	own.Node = w.Node
+	return w
 }
 
 // Run works until ctx ends. Then it takes no more jobs, lets the running ones
@@ -54,11 +66,24 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.deps.Store.Ping(ctx); err != nil {
 		return fmt.Errorf("reach redis: %w", err) // asynq's Start would not say
 	}
+	// Before the first report: protections that a worker before has left stand,
+	// and its node goes on taking containers.
+	if err := w.isolate(ctx); err != nil {
+		w.log.Info("filter does not stand yet", "err", err)
+	}
 	group, loops := errgroup.WithContext(ctx)
 	group.Go(func() error { w.every(loops, 5*time.Second, "deliver due jobs", w.deliverDue); return nil })
-	group.Go(func() error { w.cron(loops); return nil })
+	group.Go(func() error { return w.cron(loops) })
 	group.Go(func() error { w.every(loops, 5*time.Second, "report node", w.report); return nil })
 	group.Go(func() error { w.every(loops, time.Second, "keep isolation", w.isolate); return nil })
+	group.Go(func() error { w.every(loops, 500*time.Millisecond, "remove volumes", w.dropVolumes); return nil })
+	group.Go(func() error { w.webhooks(loops); return nil })
+	group.Go(func() error { w.every(loops, 20*time.Second, "look for stray volumes", w.sweepVolumes()); return nil })
+	group.Go(func() error { w.every(loops, time.Second, "listen to engine", w.listen); return nil })
+	group.Go(func() error { newLogShip(w).Run(loops); return nil })
+	group.Go(func() error { w.every(loops, measureEvery, "measure", newMeter(w).Measure); return nil })
+	group.Go(func() error { w.every(loops, 30*time.Second, "count addresses", w.countAddresses); return nil })
+	group.Go(func() error { w.every(loops, 5*time.Second, "give images", w.giveImages); return nil })
 	group.Go(func() error { return w.serve(loops) })
 	err := group.Wait()
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -69,49 +94,77 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// managerPoll is how soon a change of the node's role is seen here, after the
-// report that told of it.
-const managerPoll = 50 * time.Millisecond
+// webhooks delivers what endpoints are to be told, on every node: it needs no
+// engine. What has begun when ctx ends is finished.
+func (w *Worker) webhooks(ctx context.Context) {
+	courier := functions.NewCourier(w.deps)
+	w.every(ctx, 200*time.Millisecond, "deliver webhooks", courier.Deliver)
+	courier.Wait()
+}
 
-// serve takes jobs from the queue while the engine of this node is a manager:
-// no other can write to the Swarm.
+// place is what decides which queues a worker serves: its node's while it is
+// known, and the shared ones while the engine there is a manager, for no other
+// can write to the Swarm.
+type place struct {
+	node    string
+	manager bool
+}
+
+func (w *Worker) place() place { return place{w.Node(), w.node.manager.Load()} }
+
+func (p place) queues() map[string]int {
+	queues := map[string]int{}
+	if p.manager {
+		queues = queue.Weights()
+	}
+	if p.node != "" {
+		queues[queue.OfNode(p.node)] = 3
+	}
+	return queues
+}
+
+// placePoll is how soon a change of the node's role is seen here, after the
+// report that told of it.
+const placePoll = 50 * time.Millisecond
+
+// serve takes jobs from the queues of its place.
 func (w *Worker) serve(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if !w.node.manager.Load() {
+		at := w.place()
+		if len(at.queues()) == 0 {
 			select {
 			case <-ctx.Done():
-			case <-time.After(managerPoll):
+			case <-time.After(placePoll):
 			}
 			continue
 		}
-		if err := w.take(ctx); err != nil {
+		if err := w.take(ctx, at); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// take runs jobs until ctx ends, or until this node is no manager any more.
-func (w *Worker) take(ctx context.Context) error {
+// take runs jobs until ctx ends, or until the worker's place is another.
+func (w *Worker) take(ctx context.Context, at place) error {
 	base, interrupt := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer interrupt(nil)
 	srv := asynq.NewServerFromRedisClient(w.rdb, asynq.Config{
-		Concurrency: w.cfg.Concurrency, Queues: queue.Weights(),
+		Concurrency: w.cfg.Concurrency, Queues: at.queues(),
 		TaskCheckInterval: 50 * time.Millisecond, DelayedTaskCheckInterval: 500 * time.Millisecond,
 		ShutdownTimeout: 5 * time.Second, RetryDelayFunc: retryDelay, IsFailure: func(error) bool { return false },
 		Logger: asynqLog{w.log}, LogLevel: asynq.WarnLevel,
 	})
 	mux := asynq.NewServeMux()
 	mux.HandleFunc(queue.JobTask, func(_ context.Context, t *asynq.Task) error { return w.job(base, t) })
-	mux.HandleFunc(queue.CronTask, func(_ context.Context, t *asynq.Task) error { return w.tick(base, t) })
 	if err := srv.Start(mux); err != nil {
 		return fmt.Errorf("start queue server: %w", err)
 	}
-	w.log.Info("worker runs", "concurrency", w.cfg.Concurrency)
+	w.log.Info("worker runs", "concurrency", w.cfg.Concurrency, "node", at.node, "manager", at.manager)
 
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	for w.node.manager.Load() && ctx.Err() == nil {
+	for w.place() == at && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-look.C:
@@ -125,28 +178,35 @@ func (w *Worker) take(ctx context.Context) error {
 }
 
 // drain waits for running functions, and interrupts them when the grace
-// period is over.
+// period is over. It polls: the queue server may hand out one more while it is
+// told to stop, which a sync.WaitGroup does not bear.
 func (w *Worker) drain(interrupt context.CancelCauseFunc) {
-	done := make(chan struct{})
-	go func() { w.inFlight.Wait(); close(done) }()
-	select {
-	case <-done:
+	if w.quiet(w.cfg.Grace) {
 		return
-	case <-time.After(w.cfg.Grace):
 	}
 	interrupt(functions.ErrShutdown)
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
+	if !w.quiet(5 * time.Second) {
 		w.log.Error("functions did not end in time")
 	}
+}
+
+// quiet says whether no function runs any more, at the latest after a time.
+func (w *Worker) quiet(within time.Duration) bool {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(within); w.inFlight.Load() > 0; <-look.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // job runs a job. Its context is ours and not asynq's, whose end does not
 // wait for a handler.
 func (w *Worker) job(ctx context.Context, t *asynq.Task) error {
 	w.inFlight.Add(1)
-	defer w.inFlight.Done()
+	defer w.inFlight.Add(-1)
 	var d queue.Delivery
 	if err := json.Unmarshal(t.Payload(), &d); err != nil {
 		return fmt.Errorf("decode delivery: %w: %w", err, asynq.SkipRetry)
@@ -154,25 +214,17 @@ func (w *Worker) job(ctx context.Context, t *asynq.Task) error {
 	return functions.Execute(ctx, w.deps, d)
 }
 
-// tick opens the job of a scheduled function.
-func (w *Worker) tick(ctx context.Context, t *asynq.Task) error {
-	var tick queue.Tick
-	if err := json.Unmarshal(t.Payload(), &tick); err != nil {
-		return fmt.Errorf("decode tick: %w: %w", err, asynq.SkipRetry)
-	}
-	_, err := functions.OpenScheduled(ctx, w.deps, tick.Function)
-	if ide.HasCode(err, ide.NotFound) {
-		return fmt.Errorf("%w: %w", err, asynq.SkipRetry) // of another release; asynq counts no failures here and would never give up
-	}
-	return err
-}
-
 // deliverDue is the ticker of rule 4.
 func (w *Worker) deliverDue(ctx context.Context) error { return functions.DeliverDue(ctx, w.deps) }
 
+// every calls do now and then at each interval, until ctx ends.
+func (w *Worker) every(ctx context.Context, interval time.Duration, name string, do func(context.Context) error) {
+	every(ctx, w.log, interval, name, do)
+}
+
 // every calls do now and then at each interval, until ctx ends. An error is
 // logged when it begins, and again when it is over.
-func (w *Worker) every(ctx context.Context, interval time.Duration, name string, do func(context.Context) error) {
+func every(ctx context.Context, log *slog.Logger, interval time.Duration, name string, do func(context.Context) error) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	failing := false
@@ -182,51 +234,15 @@ func (w *Worker) every(ctx context.Context, interval time.Duration, name string,
 		case ctx.Err() != nil:
 			return
 		case err != nil && !failing:
-			w.log.Warn("loop fails", "loop", name, "err", err)
+			log.Warn("loop fails", "loop", name, "err", err)
 		case err == nil && failing:
-			w.log.Info("loop works again", "loop", name)
+			log.Info("loop works again", "loop", name)
 		}
 		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-	}
-}
-
-// cron asks for one delivery of every scheduled function at each of its
-// instants. All workers do; the queue makes one of it.
-func (w *Worker) cron(ctx context.Context) {
-	for {
-		now := time.Now()
-		var next time.Time
-		var names []string
-		for _, f := range functions.All() {
-			if f.Cron == "" {
-				continue
-			}
-			schedule, err := queue.ParseSchedule(f.Cron)
-			if err != nil {
-				w.log.Error("schedule cannot be read", "function", f.Name, "err", err)
-				continue
-			}
-			switch at := queue.Next(schedule, now); {
-			case next.IsZero() || at.Before(next):
-				next, names = at, []string{f.Name}
-			case at.Equal(next):
-				names = append(names, f.Name)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Until(next)):
-		}
-		for _, name := range names {
-			if err := w.deps.Queue.DeliverTick(ctx, queue.Tick{Function: name, At: next}); err != nil {
-				w.log.Warn("scheduled function was not asked for", "function", name, "err", err)
-			}
 		}
 	}
 }

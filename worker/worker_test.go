@@ -3,7 +3,6 @@ package worker
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,7 +57,7 @@ func newBench(t *testing.T) *bench {
 	b.st = store.New(b.rdb, store.Config{LeaseTTL: 2 * time.Second})
 	b.deps = &functions.Deps{Store: b.st, Queue: queue.New(b.rdb), Swarm: client, Box: box, HTTP: inside(t),
 		Log: slog.New(slog.NewJSONHandler(b.log, nil)),
-		Settings: functions.Settings{URLScheme: "http", ContainerDomain: "ide.test", EdgeURL: "http://edge.test", DefaultImage: "berth/ide:slim",
+		Settings: functions.Settings{URLScheme: "http", ContainerDomain: "ide.test", EdgeURL: "http://edge.test", Templates: []ide.Template{{Name: "default", Image: "berth/ide:slim"}},
 			Resources: ide.Resources{CPULimit: 1e9, MemoryLimit: 1 << 30, CPUReservation: 1e8, MemoryReservation: 64 << 20}}}
 	return b
 }
@@ -255,51 +254,11 @@ func TestEndOfGraceHandsJobsBack(t *testing.T) {
 	}
 }
 
-func TestTickOpensOneJobHoweverManyWorkers(t *testing.T) {
+func TestATaskThatCannotBeReadIsGivenUp(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	for range 3 {
-		b.run(Config{})
-	}
-	at := time.Date(2026, 11, 22, 10, 17, 0, 0, time.UTC)
-	for n := range 2 {
-		var wg sync.WaitGroup
-		for range 3 {
-			wg.Go(func() {
-				if err := queue.New(b.rdb).DeliverTick(context.Background(), queue.Tick{Function: "sweep-jobs", At: at.Add(time.Duration(n) * time.Hour)}); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		b.until("the tick has its job", func() bool { return b.rdb.HGet(t.Context(), "{berth}:j:seq", "sweep-jobs:").Val() == fmt.Sprint(n+1) })
-		b.ends(fmt.Sprintf("sweep-jobs::%d", n+1), ide.JobSucceeded)
-		// late: the first was worked on, and is remembered
-		b.must(b.deps.Queue.DeliverTick(t.Context(), queue.Tick{Function: "sweep-jobs", At: at.Add(time.Duration(n) * time.Hour)}))
-	}
-	ticks, err := asynq.NewInspectorFromRedisClient(b.rdb).ListCompletedTasks(queue.Low)
-	if err != nil || len(ticks) != 2 {
-		t.Errorf("got %d ticks, %v, want 2", len(ticks), err)
-	}
-	if _, total, err := b.st.Jobs(t.Context(), store.Filter{Limit: 1}); err != nil || total != 2 {
-		t.Errorf("got %d jobs, %v, want 2: one of each instant", total, err)
-	}
-}
-
-func TestTasksThatCannotBeRead(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	w := b.worker(Config{})
-	unknown, err := json.Marshal(queue.Tick{Function: "sweep-of-tomorrow", At: time.Now()})
-	b.must(err)
-	for name, err := range map[string]error{
-		"job":          w.job(t.Context(), asynq.NewTask(queue.JobTask, []byte("{"))),
-		"tick":         w.tick(t.Context(), asynq.NewTask(queue.CronTask, []byte("{"))),
-		"unknown tick": w.tick(t.Context(), asynq.NewTask(queue.CronTask, unknown)),
-	} {
-		if !errors.Is(err, asynq.SkipRetry) {
-			t.Errorf("%s: got %v, want it given up", name, err)
-		}
+	if err := b.worker(Config{}).job(t.Context(), asynq.NewTask(queue.JobTask, []byte("{"))); !errors.Is(err, asynq.SkipRetry) {
+		t.Errorf("got %v, want it given up", err)
 	}
 }
 
@@ -357,20 +316,6 @@ func TestLoopLogsWhenItBeginsToFailAndWhenItWorksAgain(t *testing.T) {
 	log := b.log.String()
 	if calls != 5 || strings.Count(log, "loop fails") != 1 || strings.Count(log, "loop works again") != 1 || !strings.Contains(log, "engine away") {
 		t.Errorf("after %d calls the log is:\n%s", calls, log)
-	}
-}
-
-func TestCronEndsWithItsContext(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); b.worker(Config{}).cron(ctx) }()
-	cancel()
-	select {
-	case <-done:
-	case <-time.After(10 * time.Second):
-		t.Fatal("it goes on")
 	}
 }
 

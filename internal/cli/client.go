@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -26,9 +27,10 @@ type Globals struct {
 	APIKey string `name:"api-key" help:"The API key; BERTH_API_KEY."`
 	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
 
-	ctx context.Context
-	out io.Writer
-	err io.Writer
+	ctx  context.Context
+	out  io.Writer
+	err  io.Writer
+	live bool // err is a terminal: the running step is shown, too
 }
 
 // Bind gives the commands what they run with; vars is the environment.
@@ -36,25 +38,51 @@ func (g *Globals) Bind(ctx context.Context, vars map[string]string, out, err io.
 	g.ctx, g.out, g.err = ctx, out, err
 	g.URL = cmp.Or(g.URL, vars["BERTH_URL"], "http://localhost:8080")
 	g.APIKey = cmp.Or(g.APIKey, vars["BERTH_API_KEY"])
+	if f, ok := err.(*os.File); ok {
+		info, serr := f.Stat()
+		g.live = serr == nil && info.Mode()&os.ModeCharDevice != 0
+	}
 }
 
-// ErrJobFailed is the outcome of a command whose job did not succeed; the job
-// was shown already.
-var ErrJobFailed = errors.New("the job did not succeed")
+// Outcomes of commands that have shown already what there is to say.
+var (
+	ErrJobFailed = errors.New("the job did not succeed")
+	ErrNoRoom    = errors.New("a start would not be admitted")
+	ErrUnwell    = errors.New("a check failed")
+)
+
+// ExitCodes are for the program's help.
+const ExitCodes = "Exit codes: 0 done; 1 refused, not reached or wrong usage; 2 the job did not succeed; 3 a checked start would not be admitted; 4 berth doctor has found a fault."
+
+// ExitCode is the exit code of a command's outcome. told says that nothing is
+// left to say of it.
+func ExitCode(err error) (code int, told bool) {
+	switch {
+	case err == nil:
+		return 0, true
+	case errors.Is(err, ErrJobFailed):
+		return 2, true
+	case errors.Is(err, ErrNoRoom):
+		return 3, true
+	case errors.Is(err, ErrUnwell):
+		return 4, true
+	}
+	return 1, false
+}
 
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 64 << 20
 
-// call asks the API and decodes the answer into out, which may be nil.
-func (g *Globals) call(method, path string, query url.Values, body, out any) error {
+// request makes a request to the API; body may be nil.
+func (g *Globals) request(method, path string, query url.Values, body any) (*http.Request, error) {
 	if g.APIKey == "" {
-		return errors.New("no API key: set BERTH_API_KEY or --api-key")
+		return nil, errors.New("no API key: set BERTH_API_KEY or --api-key")
 	}
 	var in io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		in = bytes.NewReader(b)
 	}
@@ -64,12 +92,30 @@ func (g *Globals) call(method, path string, query url.Values, body, out any) err
 	}
 	req, err := http.NewRequestWithContext(g.ctx, method, target, in)
 	if err != nil {
-		return fmt.Errorf("make request: %w", err)
+		return nil, fmt.Errorf("make request: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+g.APIKey)
 	req.Header.Set("User-Agent", "berth")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
+
+// refused is the error of an answer that is one.
+func (g *Globals) refused(res *http.Response, text []byte) error {
+	var e openapi.Envelope
+	if json.Unmarshal(text, &e) != nil || e.Err == nil {
+		return fmt.Errorf("%s is no Berth API: it answered %s", g.URL, res.Status)
+	}
+	return fmt.Errorf("%s (%s, request %s)", e.Err.Message, e.Err.Code, res.Header.Get("X-Request-ID"))
+}
+
+// call asks the API and decodes the answer into out, which may be nil.
+func (g *Globals) call(method, path string, query url.Values, body, out any) error {
+	req, err := g.request(method, path, query, body)
+	if err != nil {
+		return err
 	}
 	res, err := (&http.Client{Timeout: 90 * time.Second}).Do(req)
 	if err != nil {
@@ -81,11 +127,7 @@ func (g *Globals) call(method, path string, query url.Values, body, out any) err
 		return fmt.Errorf("read answer: %w", err)
 	}
 	if res.StatusCode >= http.StatusBadRequest {
-		var e openapi.Envelope
-		if json.Unmarshal(text, &e) != nil || e.Err == nil {
-			return fmt.Errorf("%s is no Berth API: it answered %s", g.URL, res.Status)
-		}
-		return fmt.Errorf("%s (%s, request %s)", e.Err.Message, e.Err.Code, res.Header.Get("X-Request-ID"))
+		return g.refused(res, text)
 	}
 	if out == nil || len(text) == 0 {
 		return nil
@@ -105,13 +147,8 @@ func (g *Globals) wait(id string) (functions.JobAnswer, error) {
 		if err := g.call(http.MethodGet, "/api/jobs/"+url.PathEscape(id), url.Values{"wait": {"1"}}, nil, &j); err != nil {
 			return j, err
 		}
-		for ; g.Output == "table" && shown < len(j.Steps) && j.Steps[shown].Status != ide.StepRunning; shown++ {
-			s := j.Steps[shown]
-			mark := "ok"
-			if s.Status == ide.StepFailed {
-				mark = "failed: " + s.Message
-			}
-			fmt.Fprintf(g.err, "  %-10s %7.2fs  %s\n", s.Name, s.Seconds, mark)
+		if g.Output == "table" {
+			shown = g.steps(j.Steps, shown)
 		}
 		if j.Status.Ended() {
 			if j.Status != ide.JobSucceeded {
@@ -123,6 +160,27 @@ func (g *Globals) wait(id string) (functions.JobAnswer, error) {
 			return j, nil
 		}
 	}
+}
+
+// steps shows those after the first that are over and, on a terminal, the one
+// that runs, which is overwritten later.
+func (g *Globals) steps(all []ide.Step, shown int) int {
+	if g.live {
+		fmt.Fprint(g.err, "\r\x1b[K")
+	}
+	for ; shown < len(all) && all[shown].Status != ide.StepRunning; shown++ {
+		s := all[shown]
+		mark := "ok"
+		if s.Status == ide.StepFailed {
+			mark = "failed: " + s.Message
+		}
+		fmt.Fprintf(g.err, "  %-10s %7.2fs  %s\n", s.Name, s.Seconds, mark)
+	}
+	if g.live && shown < len(all) {
+		s := all[shown]
+		fmt.Fprintf(g.err, "  %-10s %7.2fs  %s", s.Name, time.Since(s.StartedAt).Seconds(), cmp.Or(s.Message, "..."))
+	}
+	return shown
 }
 
 func reason(j functions.JobAnswer) string {

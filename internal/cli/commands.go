@@ -10,37 +10,55 @@ import (
 	"time"
 
 	"berth/functions"
+	"berth/internal/ide"
 	"berth/openapi"
 )
 
 // Commands are those that need nothing but the API.
 type Commands struct {
-	Create Create `cmd:"" help:"Start a new container and wait for its URLs."`
-	Check  Check  `cmd:"" help:"Say whether a start would be admitted now, and where."`
-	List   List   `cmd:"" help:"List containers."`
-	Get    Get    `cmd:"" help:"Show a container."`
-	Stop   Stop   `cmd:"" help:"Stop a container."`
-	Start  Start  `cmd:"" help:"Start a stopped or failed container again."`
-	Jobs   Jobs   `cmd:"" help:"List jobs."`
-	Wait   Wait   `cmd:"" help:"Follow a job to its end."`
-	Keys   Keys   `cmd:"" help:"API keys."`
+	Create    Create    `cmd:"" help:"Start a new container and wait for its URLs."`
+	Check     Check     `cmd:"" help:"Say whether a start would be admitted now, and where; exit code 3 if not."`
+	List      List      `cmd:"" help:"List containers."`
+	Get       Get       `cmd:"" help:"Show a container."`
+	Stop      Stop      `cmd:"" help:"Stop a container."`
+	Start     Start     `cmd:"" help:"Start a stopped or failed container again."`
+	Keepalive Keepalive `cmd:"" help:"Put off the stop of a container that nobody uses."`
+	Probe     Probe     `cmd:"" help:"Probe a running container now."`
+	Logs      Logs      `cmd:"" help:"Show what a container's programs have printed."`
+	Jobs      Jobs      `cmd:"" help:"Jobs."`
+	Wait      Wait      `cmd:"" help:"Follow a job to its end; exit code 2 if it does not succeed."`
+	Schedules Schedules `cmd:"" help:"What runs by itself; for admins."`
+	Keys      Keys      `cmd:"" help:"API keys."`
+	Move      Move      `cmd:"" help:"Move a running container to another node, its workspace saved."`
+	Nodes     Nodes     `cmd:"" help:"The machines of the Swarm; for admins."`
+
+	Webhooks   Webhooks   `cmd:"" help:"Endpoints that are told what happens."`
+	Completion Completion `cmd:"" help:"Print what makes a shell complete berth's commands and flags."`
 }
 
 // Spec is what create and check ask for.
 type Spec struct {
-	Bucket string            `arg:"" help:"S3 bucket of the workspace."`
-	Region string            `help:"Region of the bucket."`
-	Prefix string            `help:"Folder in the bucket."`
-	Image  string            `help:"Image to run."`
-	CPU    float64           `name:"cpu" help:"Limit, in cores."`
-	Memory string            `help:"Limit, in bytes with k, m or g."`
-	Label  map[string]string `help:"Your own labels, name=value."`
+	Bucket   string            `arg:"" help:"S3 bucket of the workspace."`
+	Region   string            `help:"Region of the bucket."`
+	Prefix   string            `help:"Folder in the bucket."`
+	Template string            `help:"One of the server's templates."`
+	Image    string            `help:"Image to run."`
+	CPU      float64           `name:"cpu" help:"Limit, in cores."`
+	Memory   string            `help:"Limit, in bytes with k, m or g."`
+	Label    map[string]string `help:"Your own labels, name=value."`
+	Where    []string          `name:"constraint" help:"Condition on the node, node.labels.NAME==VALUE or !=; several may be given."`
+	Strategy string            `enum:",spread,pack" default:"" help:"spread takes the emptiest node that fits, pack the fullest."`
+	Generic  []string          `help:"Other resources that nodes announce, as gpu=1."`
+	Idle     *int              `name:"idle-timeout" help:"Seconds without use after which it is stopped; 0 is never."`
 }
 
 func (s Spec) request() functions.CreateContainerRequest {
-	r := functions.CreateContainerRequest{S3Bucket: s.Bucket, S3Region: s.Region, S3Prefix: s.Prefix, Image: s.Image, Labels: s.Label}
+	r := functions.CreateContainerRequest{S3Bucket: s.Bucket, S3Region: s.Region, S3Prefix: s.Prefix, Template: s.Template, Image: s.Image, Labels: s.Label, IdleTimeout: s.Idle}
 	if s.CPU != 0 || s.Memory != "" {
 		r.Resources = &functions.ResourceRequest{CPULimit: s.CPU, MemoryLimit: s.Memory}
+	}
+	if len(s.Where)+len(s.Generic) > 0 || s.Strategy != "" {
+		r.Placement = &ide.Placement{Constraints: s.Where, Strategy: s.Strategy, Generic: s.Generic}
 	}
 	return r
 }
@@ -74,7 +92,7 @@ func (c Check) Run(g *Globals) error {
 	if err := g.call(http.MethodPost, "/api/containers/check", nil, c.request(), &a); err != nil {
 		return err
 	}
-	return g.show(a, func(w io.Writer) {
+	err := g.show(a, func(w io.Writer) {
 		rows(w, "NODE\tFITS\tFREE CPU\tFREE MEMORY\tWHY", func(row func(...any)) {
 			for _, n := range a.Nodes {
 				row(n.Hostname, n.Fits, fmt.Sprintf("%.2f", n.FreeCPU), fmt.Sprintf("%d MiB", n.FreeMemory>>20), n.Why)
@@ -84,19 +102,28 @@ func (c Check) Run(g *Globals) error {
 			fmt.Fprintln(w, a.Why)
 		}
 	})
+	if err == nil && !a.Fits {
+		return ErrNoRoom
+	}
+	return err
 }
 
 // List lists containers.
 type List struct {
-	Status string `help:"Only those in this state."`
-	Limit  int    `default:"50" help:"At most so many."`
-	Offset int    `help:"Leave out so many of the newest."`
+	Status  string `help:"Only those in this state."`
+	Unsaved bool   `help:"Only those whose node holds files that could not be saved."`
+	Limit   int    `default:"50" help:"At most so many."`
+	Offset  int    `help:"Leave out so many of the newest."`
 }
 
 // Run implements the command.
 func (c List) Run(g *Globals) error {
 	var l openapi.ContainerList
-	if err := g.call(http.MethodGet, "/api/containers", page(c.Status, c.Limit, c.Offset), nil, &l); err != nil {
+	q := page(c.Status, c.Limit, c.Offset)
+	if c.Unsaved {
+		q.Set("unsaved", "true")
+	}
+	if err := g.call(http.MethodGet, "/api/containers", q, nil, &l); err != nil {
 		return err
 	}
 	return g.show(l, func(w io.Writer) {
@@ -137,6 +164,12 @@ func (g *Globals) container(id string) error {
 			row("Web", one.URLs.WebServer)
 			row("Bucket", one.S3Bucket)
 			row("Owner", one.Owner)
+			if one.Health != nil {
+				row("Health", one.Health.Status)
+			}
+			if one.Idle != nil {
+				row("Idle", idle(*one.Idle))
+			}
 			row("Limits", one.ResourceLimits.CPULimit+" CPU, "+one.ResourceLimits.MemoryLimit)
 			row("Age", age(one.CreatedAt))
 		})
@@ -176,8 +209,13 @@ func (c Start) Run(g *Globals) error {
 
 // job asks for something that is a job, and follows it.
 func (g *Globals) job(method, path string, q url.Values, noWait bool) error {
+	return g.jobWith(method, path, q, nil, noWait)
+}
+
+// jobWith is job, with a body.
+func (g *Globals) jobWith(method, path string, q url.Values, body any, noWait bool) error {
 	var j functions.JobAnswer
-	if err := g.call(method, path, q, nil, &j); err != nil {
+	if err := g.call(method, path, q, body, &j); err != nil {
 		return err
 	}
 	if noWait {
@@ -199,108 +237,6 @@ func (g *Globals) follow(id string) error {
 
 func (g *Globals) showJob(j functions.JobAnswer) error {
 	return g.show(j, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", j.ID, j.Status) })
-}
-
-// Jobs lists jobs.
-type Jobs struct {
-	Status string `help:"Only those in this state."`
-	Limit  int    `default:"50" help:"At most so many."`
-	Offset int    `help:"Leave out so many of the newest."`
-}
-
-// Run implements the command.
-func (c Jobs) Run(g *Globals) error {
-	var l openapi.JobList
-	if err := g.call(http.MethodGet, "/api/jobs", page(c.Status, c.Limit, c.Offset), nil, &l); err != nil {
-		return err
-	}
-	return g.show(l, func(w io.Writer) {
-		rows(w, "JOB\tSTATUS\tATTEMPT\tAGE\tERROR", func(row func(...any)) {
-			for _, j := range l.Jobs {
-				message := ""
-				if j.Error != nil {
-					message = j.Error.Message
-				}
-				row(j.ID, j.Status, fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts), age(j.QueuedAt), message)
-			}
-		})
-		more(w, len(l.Jobs), l.Page)
-	})
-}
-
-// Wait follows a job.
-type Wait struct {
-	Job string `arg:"" help:"Job."`
-}
-
-// Run implements the command.
-func (c Wait) Run(g *Globals) error { return g.follow(c.Job) }
-
-// Keys manages API keys.
-type Keys struct {
-	List   KeysList   `cmd:"" default:"1" help:"List API keys."`
-	Create KeysCreate `cmd:"" help:"Make an API key; it is shown once."`
-	Delete KeysDelete `cmd:"" help:"Revoke an API key."`
-}
-
-// KeysList lists API keys.
-type KeysList struct{}
-
-// Run implements the command.
-func (KeysList) Run(g *Globals) error {
-	var l openapi.KeyList
-	if err := g.call(http.MethodGet, "/api/keys", nil, nil, &l); err != nil {
-		return err
-	}
-	return g.show(l, func(w io.Writer) {
-		rows(w, "NAME\tROLE\tSOURCE\tLAST USED", func(row func(...any)) {
-			for _, k := range l.Keys {
-				used := ""
-				if k.LastUsed != nil {
-					used = age(*k.LastUsed) + " ago"
-				}
-				row(k.Name, k.Role, k.Source, used)
-			}
-		})
-	})
-}
-
-// KeysCreate makes an API key.
-type KeysCreate struct {
-	Name          string   `arg:"" help:"Stable name: it owns what the key makes."`
-	Role          string   `enum:"admin,client,viewer" default:"client" help:"admin, client or viewer."`
-	Bucket        []string `help:"Patterns of buckets that it may use."`
-	MaxContainers int      `help:"Live containers."`
-	RateLimit     int      `help:"Requests a minute."`
-}
-
-// Run implements the command.
-func (c KeysCreate) Run(g *Globals) error {
-	body := map[string]any{"name": c.Name, "role": c.Role}
-	if len(c.Bucket) > 0 {
-		body["buckets"] = c.Bucket
-	}
-	if c.MaxContainers > 0 {
-		body["maxContainers"] = c.MaxContainers
-	}
-	if c.RateLimit > 0 {
-		body["rateLimit"] = c.RateLimit
-	}
-	var k openapi.NewKeyAnswer
-	if err := g.call(http.MethodPost, "/api/keys", nil, body, &k); err != nil {
-		return err
-	}
-	return g.show(k, func(w io.Writer) { fmt.Fprintln(w, k.Key) })
-}
-
-// KeysDelete revokes an API key.
-type KeysDelete struct {
-	Name string `arg:"" help:"Its name."`
-}
-
-// Run implements the command.
-func (c KeysDelete) Run(g *Globals) error {
-	return g.call(http.MethodDelete, "/api/keys/"+url.PathEscape(c.Name), nil, nil, nil)
 }
 
 func page(status string, limit, offset int) url.Values {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"berth/functions"
 	"berth/internal/ide"
+	"berth/internal/lab"
 	"berth/internal/swarm"
 
 	"github.com/docker/docker/api/types/filters"
@@ -47,6 +49,34 @@ func BenchmarkCreate(b *testing.B) {
 			b.ReportMetric(0, "ns/op") // says nothing: it is both together
 		})
 	}
+}
+
+// BenchmarkFullImage is how long a person waits: from the call until editor and
+// desktop of the full image, with a bucket, answer through the gateway. The goal
+// is a median of at most 5 s on a quiet machine.
+func BenchmarkFullImage(b *testing.B) {
+	s3 := newStore(b, lab.Open(b))
+	c := newCluster(b, s3.settings("IMAGE="+fullImage, "CPU_LIMIT=2", "MEMORY_LIMIT=3g")...)
+	c.needFull()
+	c.worker("n1")
+	url := func(t took) time.Duration { return t.url }
+	var all []took
+	for b.Loop() {
+		for range 5 {
+			begin := time.Now()
+			s := c.saved(ide.NewID())
+			for _, u := range []string{s.URLs.Code, s.URLs.VNC} {
+				if a := c.open(u); a.status >= http.StatusBadRequest {
+					b.Errorf("%s: got %s", u, a)
+				}
+			}
+			all = append(all, took{url: time.Since(begin)})
+			c.succeed(c.stop(s.ID).ID)
+		}
+	}
+	b.ReportMetric(median(all, url).Seconds(), "full-url-s")
+	b.ReportMetric(slices.MaxFunc(all, func(x, y took) int { return cmp.Compare(x.url, y.url) }).url.Seconds(), "full-url-max-s")
+	b.ReportMetric(0, "ns/op") // says nothing: it has the stops in it
 }
 
 func median(all []took, f func(took) time.Duration) time.Duration {

@@ -24,7 +24,7 @@ func TestOneLife(t *testing.T) {
 	for _, s := range j.Steps {
 		steps = append(steps, s.Name)
 	}
-	if got, want := strings.Join(steps, " "), "queue config secret service task agent urls record"; got != want {
+	if got, want := strings.Join(steps, " "), "queue config secret service task agent workspace programs urls record"; got != want {
 		t.Errorf("got steps %q, want %q", got, want)
 	}
 	got := c.get(started.ID)

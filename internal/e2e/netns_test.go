@@ -13,8 +13,14 @@ import (
 )
 
 // dialIn returns a dialer whose connections start in the network namespace of
-// a process: a socket stays in the namespace it was made in.
+// a process.
 func dialIn(pid int) func(context.Context, string, string) (net.Conn, error) {
+	return dialFrom(fmt.Sprintf("/proc/%d/ns/net", pid))
+}
+
+// dialFrom returns a dialer whose connections start in the network namespace
+// that a file stands for: a socket stays in the namespace it was made in.
+func dialFrom(netns string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		type result struct {
 			conn net.Conn
@@ -23,7 +29,7 @@ func dialIn(pid int) func(context.Context, string, string) (net.Conn, error) {
 		done := make(chan result, 1)
 		go func() {
 			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, in the wrong namespace
-			ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+			ns, err := os.Open(netns)
 			if err == nil {
 				defer ns.Close()
 				err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)

@@ -26,7 +26,7 @@ type barrier struct {
 }
 
 // engineProxy stands between a worker and its engine. It can hold the next
-// call that matches a barrier, for ever, and refuse everything.
+// call that matches a barrier, until all are let go, and refuse everything.
 type engineProxy struct {
 	Host string // what DOCKER_HOST takes
 
@@ -34,7 +34,8 @@ type engineProxy struct {
 	armed   *barrier
 	parked  chan string // the barrier's name, when a call is held
 	down    bool
-	release chan struct{}
+	release chan struct{} // closed when what is held may go on
+	done    chan struct{} // closed when the test ends
 }
 
 var apiVersion = regexp.MustCompile(`^/v\d+\.\d+`)
@@ -45,7 +46,7 @@ func newEngineProxy(t testing.TB, engine string) *engineProxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &engineProxy{Host: "unix://" + filepath.Join(dir, "e"), parked: make(chan string, 1), release: make(chan struct{})}
+	p := &engineProxy{Host: "unix://" + filepath.Join(dir, "e"), parked: make(chan string, 1), release: make(chan struct{}), done: make(chan struct{})}
 	l, err := net.Listen("unix", filepath.Join(dir, "e"))
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ func newEngineProxy(t testing.TB, engine string) *engineProxy {
 		proxy.ServeHTTP(w, r)
 	})}
 	go srv.Serve(l)
-	t.Cleanup(func() { close(p.release); srv.Close(); os.RemoveAll(dir) })
+	t.Cleanup(func() { close(p.done); srv.Close(); os.RemoveAll(dir) })
 	return p
 }
 
@@ -78,7 +79,16 @@ func (p *engineProxy) arm(b barrier) {
 	p.armed = &b
 }
 
-// hold blocks a call that the armed barrier matches, until the test ends.
+// letGo lets every call that is held go on.
+func (p *engineProxy) letGo() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.release)
+	p.release = make(chan struct{})
+}
+
+// hold blocks a call that the armed barrier matches, until it may go on, or the
+// caller has gone.
 func (p *engineProxy) hold(r *http.Request, after bool) error {
 	call := r.Method + " " + apiVersion.ReplaceAllString(r.URL.Path, "")
 	p.mu.Lock()
@@ -88,10 +98,13 @@ func (p *engineProxy) hold(r *http.Request, after bool) error {
 		return nil
 	}
 	p.armed = nil
+	release := p.release
 	p.mu.Unlock()
 	p.parked <- b.name
 	select {
-	case <-p.release:
+	case <-release:
+		return nil
+	case <-p.done:
 	case <-r.Context().Done():
 	}
 	return fmt.Errorf("held at %s", b.name)

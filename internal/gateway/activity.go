@@ -15,13 +15,19 @@ type counter struct {
 	requests atomic.Int64 // since the last report
 	open     atomic.Int64 // requests under way and upgraded connections
 	last     atomic.Int64 // Unix nanoseconds of the last activity
+	web      atomic.Int64 // the same on the web port alone
 
 	reportedOpen, reportedLast int64 // of report alone
 }
 
-// touch notes activity. Clocks of several goroutines may disagree about which
-// was last by a moment that does not matter.
-func (c *counter) touch(now time.Time) { c.last.Store(now.UnixNano()) }
+// touch notes activity on a port. Clocks of several goroutines may disagree
+// about which was last by a moment that does not matter.
+func (c *counter) touch(p ide.Port, now time.Time) {
+	c.last.Store(now.UnixNano())
+	if p == ide.PortWeb {
+		c.web.Store(now.UnixNano())
+	}
+}
 
 // reportOnce hands on what was seen since the last time. A container is in it
 // when something is new, and as long as it has open connections, so that the
@@ -44,6 +50,9 @@ func (g *Gateway) reportOnce(ctx context.Context, leaving bool) error {
 			continue
 		}
 		a.LastActivity = time.Unix(0, last).UTC()
+		if web := c.web.Load(); web != 0 {
+			a.Web = time.Unix(0, web).UTC()
+		}
 		seen, counters = append(seen, a), append(counters, c)
 	}
 	g.mu.RUnlock()
@@ -63,16 +72,32 @@ func (g *Gateway) reportOnce(ctx context.Context, leaving bool) error {
 	return err
 }
 
-// countUpgraded notes the bytes of an upgraded connection as they move: an open
-// WebSocket alone is no activity.
-func countUpgraded(res *http.Response) error {
-	body, ok := res.Body.(io.ReadWriteCloser)
+// countMoved notes the bytes of an answer, or of an upgraded connection, as they
+// move: a long download is activity to its end, an open WebSocket alone is not.
+func countMoved(res *http.Response) error {
 	v := visitOf(res.Request.Context())
-	if !ok || res.StatusCode != http.StatusSwitchingProtocols || v.probe {
+	if v.probe {
 		return nil
 	}
-	res.Body = &countedConn{ReadWriteCloser: body, visit: v}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		res.Body = &countedBody{ReadCloser: res.Body, visit: v}
+	} else if body, ok := res.Body.(io.ReadWriteCloser); ok {
+		res.Body = &countedConn{ReadWriteCloser: body, visit: v}
+	}
 	return nil
+}
+
+type countedBody struct {
+	io.ReadCloser
+	visit *visit
+}
+
+func (c *countedBody) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	if n > 0 {
+		c.visit.seen.touch(c.visit.port, c.visit.now())
+	}
+	return n, err
 }
 
 type countedConn struct {
@@ -83,7 +108,7 @@ type countedConn struct {
 func (c *countedConn) Read(b []byte) (int, error) {
 	n, err := c.ReadWriteCloser.Read(b)
 	if n > 0 {
-		c.visit.seen.touch(c.visit.now())
+		c.visit.seen.touch(c.visit.port, c.visit.now())
 	}
 	return n, err
 }
@@ -91,7 +116,7 @@ func (c *countedConn) Read(b []byte) (int, error) {
 func (c *countedConn) Write(b []byte) (int, error) {
 	n, err := c.ReadWriteCloser.Write(b)
 	if n > 0 {
-		c.visit.seen.touch(c.visit.now())
+		c.visit.seen.touch(c.visit.port, c.visit.now())
 	}
 	return n, err
 }

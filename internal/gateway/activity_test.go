@@ -105,20 +105,53 @@ func TestActivity(t *testing.T) {
 
 	e.get(t, idA+"-web.localhost", "/")
 	e.get(t, idA+"-web.localhost", "/")
-	want("two requests", ide.Activity{ID: idA, Requests: 2, LastActivity: noon})
+	want("two requests", ide.Activity{ID: idA, Requests: 2, LastActivity: noon, Web: noon})
 	want("and no more")
 
 	c.forward(time.Minute)
 	ws := e.dialWS(t, idA+"-code.localhost", nil)
 	say(t, ws, "hello")
-	want("a WebSocket", ide.Activity{ID: idA, Requests: 1, Connections: 1, LastActivity: noon.Add(time.Minute)})
+	want("a WebSocket", ide.Activity{ID: idA, Requests: 1, Connections: 1, LastActivity: noon.Add(time.Minute), Web: noon})
 
 	c.forward(time.Hour)
-	want("an idle WebSocket is no activity", ide.Activity{ID: idA, Connections: 1, LastActivity: noon.Add(time.Minute)})
+	want("an idle WebSocket is no activity", ide.Activity{ID: idA, Connections: 1, LastActivity: noon.Add(time.Minute), Web: noon})
 	say(t, ws, "again")
-	want("a message is", ide.Activity{ID: idA, Connections: 1, LastActivity: noon.Add(61 * time.Minute)})
+	want("a message is", ide.Activity{ID: idA, Connections: 1, LastActivity: noon.Add(61 * time.Minute), Web: noon})
 	e.get(t, idB+"-web.localhost", "/") // answered here, not there
-	want("a visit to a container that is not there is none", ide.Activity{ID: idA, Connections: 1, LastActivity: noon.Add(61 * time.Minute)})
+	want("a visit to a container that is not there is none", ide.Activity{ID: idA, Connections: 1, LastActivity: noon.Add(61 * time.Minute), Web: noon})
+}
+
+func TestADownloadIsActivityToItsEnd(t *testing.T) {
+	t.Parallel()
+	e, c := newClocked(t, newSource(running(idA, "10.1.0.5")))
+	more := make(chan struct{})
+	e.backend(t, "10.1.0.5:6080", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "first ")
+		http.NewResponseController(w).Flush()
+		<-more
+		io.WriteString(w, "second")
+	})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = idA + "-vnc.localhost"
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := io.ReadFull(res.Body, make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	c.forward(time.Hour)
+	close(more)
+	if _, err := io.ReadAll(res.Body); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.reported(t); len(got) != 1 || !got[0].LastActivity.Equal(c.now()) || !got[0].Web.IsZero() {
+		t.Errorf("got %+v, want activity at the end of the download, and none on the web port", got)
+	}
 }
 
 func TestProbesAreNoActivity(t *testing.T) {
@@ -133,7 +166,7 @@ func TestProbesAreNoActivity(t *testing.T) {
 		t.Errorf("got %v, want no report", got)
 	}
 	e.get(t, idA+"-web.localhost", "/", ide.ProbeHeader, "guess")
-	want := []ide.Activity{{ID: idA, Requests: 1, LastActivity: c.now()}}
+	want := []ide.Activity{{ID: idA, Requests: 1, LastActivity: c.now(), Web: c.now()}}
 	if diff := cmp.Diff(want, e.reported(t)); diff != "" {
 		t.Errorf("a wrong probe is a request as any (-want +got):\n%s", diff)
 	}
@@ -150,7 +183,7 @@ func TestFailedReportIsMadeUpFor(t *testing.T) {
 	}
 	src.deaf = nil
 	e.get(t, idA+"-web.localhost", "/")
-	want := []ide.Activity{{ID: idA, Requests: 2, LastActivity: c.now()}}
+	want := []ide.Activity{{ID: idA, Requests: 2, LastActivity: c.now(), Web: c.now()}}
 	if diff := cmp.Diff(want, e.reported(t)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

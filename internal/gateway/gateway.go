@@ -91,7 +91,7 @@ func New(cfg Config) *Gateway {
 		Transport:      transport{},
 		FlushInterval:  -1,
 		BufferPool:     &buffers,
-		ModifyResponse: countUpgraded,
+		ModifyResponse: countMoved,
 		ErrorHandler:   g.upstreamFailed,
 		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}

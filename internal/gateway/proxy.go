@@ -47,7 +47,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, rt *route, por
 		w = &hijacker{ResponseWriter: w, ctx: ctx}
 	}
 	if !probe {
-		rt.seen.touch(g.now())
+		rt.seen.touch(port, g.now())
 		rt.seen.requests.Add(1)
 		rt.seen.open.Add(1)
 		defer rt.seen.open.Add(-1)
@@ -64,7 +64,9 @@ func (g *Gateway) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Host = net.JoinHostPort(v.to.address, strconv.Itoa(int(v.port.Number)))
 	pr.Out.URL.User = nil
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // not ours to clean: nothing here reads it
-	pr.Out.Header.Del(ide.ProbeHeader)
+	if !v.probe {
+		pr.Out.Header.Del(ide.ProbeHeader) // a client's word
+	}
 
 	in := pr.In.Header
 	if !g.trusted(pr.In.RemoteAddr) {

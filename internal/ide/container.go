@@ -31,9 +31,8 @@ func (s Status) Live() bool { return s == Starting || s == Running || s == Stopp
 //	starting  failed    the same: attempts spent, a permanent error, canceled
 //	starting  stopping  container-stop: a stop is legal everywhere
 //	running   stopping  container-stop
-//	running   failed    its task ended and does not come back
 //	stopping  stopped   container-stop: service and secret are gone
-//	stopping  failed    container-stop: attempts spent
+//	stopping  failed    container-stop: attempts spent, files that cannot be saved, or what made it stop was an error
 //	stopped   starting  container-start: a new run
 //	failed    starting  container-start: a new run
 //	failed    stopping  container-stop: clean up what a failure left
@@ -74,6 +73,19 @@ type Container struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	URLs      URLs              `json:"urls"`
 
+	Template   string            `json:"template,omitempty"`
+	Env        map[string]string `json:"env,omitempty"`        // of the template
+	WebCommand string            `json:"webCommand,omitempty"` // starts the user's web server
+	Placement  []string          `json:"placement,omitempty"`  // Swarm's placement constraints, beside the node
+	Hardening  Hardening         `json:"hardening,omitzero"`   // of the template
+	Strategy   string            `json:"strategy,omitempty"`   // Spread or Pack; empty is the server's
+	Generic    map[string]int64  `json:"generic,omitempty"`    // other resources that it reserves, by kind
+	NoAgent    bool              `json:"noAgent,omitempty"`    // the image has none: nothing is saved
+	Credential string            `json:"credential,omitempty"` // whose S3 credentials: "own" or "role"
+
+	IdleTimeout int     `json:"idleTimeout,omitempty"` // seconds without use after which it is stopped; 0 is never
+	ActivityCPU float64 `json:"activityCpu,omitempty"` // cores from which its load counts as use; 0 is never
+
 	Node    string `json:"node,omitempty"`    // engine ID of the node it is pinned to
 	Address string `json:"address,omitempty"` // IP on the overlay; empty while no task runs
 
@@ -83,6 +95,17 @@ type Container struct {
 	ShutdownReason ShutdownReason `json:"shutdownReason,omitempty"`
 	Error          *Error         `json:"error,omitempty"` // why it failed
 	Health         *Health        `json:"health,omitempty"`
+	Watch          Watch          `json:"watch,omitzero"`
+
+	Restored int        `json:"restored,omitempty"` // the run whose workspace was restored, and may have been edited since
+	LastSave *LastSave  `json:"lastSave,omitempty"`
+	Told     string     `json:"told,omitempty"`    // digest of what the latest event said of files left out
+	Unsaved  bool       `json:"unsaved,omitempty"` // Node's volume may hold what no bucket has: it must not be removed
+	Kept     []string   `json:"kept,omitempty"`    // nodes that were lost with what it had not saved, and on which it ran no more since
+	Tries    int        `json:"tries,omitempty"`   // how often the parked files were tried to be saved
+	NextTry  *time.Time `json:"nextTry,omitempty"` // when the sweep tries again
+
+	Webhook string `json:"webhook,omitempty"` // ID of the endpoint that came with its start
 
 	Job    string `json:"job,omitempty"`    // the latest job that changes its state
 	Probe  string `json:"probe,omitempty"`  // lets the ready check of this run through the edge while it is starting
@@ -129,9 +152,9 @@ const AgentPort = 9000
 
 // URLs of the three ports.
 type URLs struct {
-	VNC       string `json:"vnc"`
-	Code      string `json:"codeServer"`
-	WebServer string `json:"webServer"`
+	VNC       string `json:"vnc" example:"https://k3xqh5zt2mwfa-vnc.ide.example.com" doc:"Desktop, in the browser"`
+	Code      string `json:"codeServer" example:"https://k3xqh5zt2mwfa-code.ide.example.com" doc:"code-server"`
+	WebServer string `json:"webServer" example:"https://k3xqh5zt2mwfa-web.ide.example.com" doc:"The user's own web server"`
 }
 
 // MakeURLs returns the URLs of a container under a domain ("host" or
@@ -157,16 +180,16 @@ func (u URLs) Of(p Port) string {
 type Health struct {
 	Status    string    `json:"status" enum:"healthy,unhealthy,starting" doc:"healthy, unhealthy or starting"`
 	LastCheck time.Time `json:"lastCheck" doc:"When the container was last probed"`
-	Checks    Checks    `json:"checks"`
-	Failures  int       `json:"failures,omitempty" hidden:"true"` // in a row
+	Checks    Checks    `json:"checks" doc:"What answered"`
+	Failures  int       `json:"failures,omitempty" hidden:"true" doc:"In a row" example:"0"`
 }
 
 // Checks says which of the three ports answer. No web server of the user's is
 // false but not unhealthy.
 type Checks struct {
-	CodeServer bool `json:"codeServer"`
-	VNC        bool `json:"vnc"`
-	WebServer  bool `json:"webServer"`
+	CodeServer bool `json:"codeServer" doc:"Whether code-server answers"`
+	VNC        bool `json:"vnc" doc:"Whether the desktop answers"`
+	WebServer  bool `json:"webServer" doc:"Whether a web server of the user's answers"`
 }
 
 // Secrets of one container. They travel sealed and land, as JSON, in the

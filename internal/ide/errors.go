@@ -17,6 +17,7 @@ type Code string
 const (
 	ValidationFailed       Code = "VALIDATION_FAILED"
 	InvalidS3Bucket        Code = "INVALID_S3_BUCKET"
+	S3Unavailable          Code = "S3_UNAVAILABLE" // a failure of the store that may pass
 	AuthenticationFailed   Code = "AUTHENTICATION_FAILED"
 	Forbidden              Code = "FORBIDDEN"
 	ContainerNotFound      Code = "CONTAINER_NOT_FOUND"
@@ -35,6 +36,7 @@ const (
 	QueueUnavailable       Code = "QUEUE_UNAVAILABLE"
 	ContainerStartFailed   Code = "CONTAINER_START_FAILED"
 	ContainerStopFailed    Code = "CONTAINER_STOP_FAILED"
+	WorkspaceUnsaved       Code = "WORKSPACE_UNSAVED"
 	Canceled               Code = "CANCELED"
 	Timeout                Code = "TIMEOUT"
 )
@@ -43,7 +45,7 @@ const (
 // Err, the cause, is for logs and never leaves the process.
 type Error struct {
 	Code    Code   `json:"code" example:"CONTAINER_NOT_FOUND" doc:"The error's name, for programs"`
-	Message string `json:"message" doc:"One sentence, for people"`
+	Message string `json:"message" doc:"One sentence, for people" example:"There is no container k3xqh5zt2mwfa."`
 	Details any    `json:"details,omitempty" doc:"What else is known, by code"`
 
 	Err        error         `json:"-"`
@@ -77,6 +79,9 @@ func (e *Error) GetHeaders() http.Header {
 	h := http.Header{}
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
+	if e.Code == AuthenticationFailed {
+		h.Set("WWW-Authenticate", `Bearer realm="Berth"`)
 	}
 	return h
 }

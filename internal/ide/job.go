@@ -26,19 +26,22 @@ func (s JobStatus) Ended() bool { return s == JobSucceeded || s == JobFailed || 
 // Job is one intention: a function with its target, and how far it has come.
 type Job struct {
 	ID            string         `json:"id" example:"container-create:k3xqh5zt2mwfa:1" doc:"function:container:number"`
-	Function      string         `json:"function" example:"container-create"`
-	Container     string         `json:"containerId,omitempty" example:"k3xqh5zt2mwfa"`
-	Owner         string         `json:"owner,omitempty" doc:"Name of the API key that asked for it"`
-	Status        JobStatus      `json:"status" enum:"queued,running,retrying,succeeded,failed,canceled"`
-	Attempt       int            `json:"attempt" doc:"How often it has begun"`
-	MaxAttempts   int            `json:"maxAttempts"`
-	QueuedAt      time.Time      `json:"queuedAt"`
+	Function      string         `json:"function" example:"container-create" doc:"What is done"`
+	Container     string         `json:"containerId,omitempty" example:"k3xqh5zt2mwfa" doc:"What it is done to"`
+	Node          string         `json:"nodeId,omitempty" example:"x8vlm0vmpo1jg5yk4zo2dgpyh" doc:"The node it is about, by its engine ID"`
+	Owner         string         `json:"owner,omitempty" doc:"Name of the API key that asked for it" example:"course-1"`
+	Status        JobStatus      `json:"status" enum:"queued,running,retrying,succeeded,failed,canceled" doc:"queued, running and retrying are open; the others are its end"`
+	Attempt       int            `json:"attempt" doc:"How often it has begun" example:"1"`
+	MaxAttempts   int            `json:"maxAttempts" example:"12" doc:"How often it may begin"`
+	Instant       *time.Time     `json:"instant,omitempty" doc:"The instant of its schedule that it is of"`
+	QueuedAt      time.Time      `json:"queuedAt" doc:"When it was asked for"`
 	StartedAt     *time.Time     `json:"startedAt" doc:"When it first began"`
-	FinishedAt    *time.Time     `json:"finishedAt"`
+	FinishedAt    *time.Time     `json:"finishedAt" doc:"When it ended"`
 	NextAttemptAt *time.Time     `json:"nextAttemptAt" doc:"When it is tried again, while retrying"`
 	Steps         []Step         `json:"steps" doc:"Its timeline, over all attempts"`
 	Error         *Error         `json:"error" doc:"Why it failed, or why the last attempt did"`
-	Result        map[string]any `json:"result"`
+	Result        map[string]any `json:"result" doc:"What it has found, by function"`
+	Trace         string         `json:"trace,omitempty" example:"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" doc:"W3C trace context of the request that asked for it, where the server keeps traces"`
 }
 
 // StepStatus is the state of one step.
@@ -53,10 +56,10 @@ const (
 
 // Step is one named, timed part of a job's run.
 type Step struct {
-	Name      string     `json:"name" example:"service"`
-	Status    StepStatus `json:"status" enum:"running,done,failed"`
-	Attempt   int        `json:"attempt"`
-	StartedAt time.Time  `json:"startedAt"`
-	Seconds   float64    `json:"seconds,omitempty" doc:"How long it took, once it is over"`
-	Message   string     `json:"message,omitempty" doc:"How far it is, or why it failed"`
+	Name      string     `json:"name" example:"service" doc:"What the step does; queue is the wait for a worker"`
+	Status    StepStatus `json:"status" enum:"running,done,failed" doc:"How far it is"`
+	Attempt   int        `json:"attempt" example:"1" doc:"In which attempt it ran"`
+	StartedAt time.Time  `json:"startedAt" doc:"When it began"`
+	Seconds   float64    `json:"seconds,omitempty" doc:"How long it took, once it is over" example:"0.031"`
+	Message   string     `json:"message,omitempty" doc:"How far it is, or why it failed" example:"The task is preparing."`
 }

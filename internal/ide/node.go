@@ -1,6 +1,9 @@
 package ide
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Node is one machine of the Swarm as a manager sees it. CPU is in nano-CPUs,
 // memory in bytes.
@@ -12,18 +15,36 @@ type Node struct {
 	State         string            `json:"state"`        // ready, down, unknown, disconnected
 	Availability  string            `json:"availability"` // active, pause, drain
 	Engine        string            `json:"engine"`
+	OS            string            `json:"os,omitempty"`
+	Arch          string            `json:"arch,omitempty"`
 	Labels        map[string]string `json:"labels,omitempty"`
-	CPU           int64             `json:"cpu"`           // all it has
-	Memory        int64             `json:"memory"`        //
-	ForeignCPU    int64             `json:"foreignCpu"`    // reserved by services that are not our containers
-	ForeignMemory int64             `json:"foreignMemory"` //
-	Filtered      bool              `json:"filtered"`      // its isolation filter stands (or ISOLATION=off)
-	At            time.Time         `json:"at"`            // when this was seen
+	EngineLabels  map[string]string `json:"engineLabels,omitempty"`   // of its daemon's configuration
+	CPU           int64             `json:"cpu"`                      // all it has
+	Memory        int64             `json:"memory"`                   //
+	ForeignCPU    int64             `json:"foreignCpu"`               // reserved by services that are not our containers
+	ForeignMemory int64             `json:"foreignMemory"`            //
+	Generic       map[string]int64  `json:"generic,omitempty"`        // other resources that its daemon announces, by kind
+	ForeignUse    map[string]int64  `json:"foreignGeneric,omitempty"` // of those, reserved by services that are not our containers
+	Filtered      bool              `json:"filtered"`                 // its isolation filter and egress rules stand, or are off
+	Missing       []string          `json:"missingImages,omitempty"`  // images that it waits for before it takes its first container
+	At            time.Time         `json:"at"`                       // when this was seen
 }
 
 // Placeable says whether containers may be put there.
-func (n Node) Placeable() bool {
-	return n.State == "ready" && n.Availability == "active" && n.Filtered
+func (n Node) Placeable() bool { return n.Unfit() == "" }
+
+// Unfit says in a sentence why no container may be put there now; empty is that
+// they may.
+func (n Node) Unfit() string {
+	switch {
+	case n.State != "ready" || n.Availability != "active":
+		return fmt.Sprintf("It is %s and its availability is %s.", n.State, n.Availability)
+	case !n.Filtered:
+		return "Its isolation filter does not stand."
+	case len(n.Missing) > 0:
+		return fmt.Sprintf("It has joined and waits for the image %s.", n.Missing[0])
+	}
+	return ""
 }
 
 // Task is one task of a container's service, as Swarm sees it.
@@ -45,8 +66,11 @@ type Worker struct {
 	ID       string    `json:"id"`
 	Node     string    `json:"node"` // engine ID of its node
 	Manager  bool      `json:"manager"`
-	Engine   bool      `json:"engine"`   // its engine answers
-	Filtered bool      `json:"filtered"` // the isolation filter stands on its node
+	Engine   bool      `json:"engine"`            // its engine answers
+	Filtered bool      `json:"filtered"`          // the isolation filter stands on its node
+	Egress   bool      `json:"egress"`            // containers on its node are kept from private addresses, or EGRESS=off
+	Address  string    `json:"address,omitempty"` // host:port on the overlay where it gives them to other workers
 	Version  string    `json:"version"`
-	At       time.Time `json:"at"`
+	Missing  []string  `json:"missing,omitempty"` // images of templates that its node does not have
+	At       time.Time `json:"at"`                // by its own clock
 }

@@ -29,9 +29,9 @@ type Principal struct {
 
 // Limits are a key's own; zero values stand for the server's.
 type Limits struct {
-	RateLimit     int      `json:"rateLimit,omitempty" minimum:"1" maximum:"1000000" doc:"Requests a minute; the server's limit if missing"`
-	MaxContainers int      `json:"maxContainers,omitempty" minimum:"1" maximum:"1000000" doc:"Live containers; the server's limit if missing"`
-	Buckets       []string `json:"buckets,omitempty" maxItems:"100" doc:"Patterns of buckets that it may use, with * and ?; any if missing"`
+	RateLimit     int      `json:"rateLimit,omitempty" minimum:"1" maximum:"1000000" doc:"Requests a minute; the server's limit if missing" example:"300"`
+	MaxContainers int      `json:"maxContainers,omitempty" minimum:"1" maximum:"1000000" doc:"Live containers; the server's limit if missing" example:"20"`
+	Buckets       []string `json:"buckets,omitempty" maxItems:"100" doc:"Patterns of buckets that it may use, with * and ?; any if missing" example:"course-1-*"`
 }
 
 // MayUse says whether the key may use a bucket.
@@ -45,12 +45,11 @@ func (l Limits) MayUse(bucket string) bool {
 // Key is an API key that was made at run time. Its secret is not kept: only
 // the SHA-256 of it.
 type Key struct {
-	Name      string     `json:"name"`
-	Role      Role       `json:"role"`
-	Digest    string     `json:"digest"` // hexadecimal
-	CreatedAt time.Time  `json:"createdAt"`
-	CreatedBy string     `json:"createdBy"`
-	LastUsed  *time.Time `json:"lastUsed,omitempty"`
+	Name      string    `json:"name"`
+	Role      Role      `json:"role"`
+	Digest    string    `json:"digest"` // hexadecimal
+	CreatedAt time.Time `json:"createdAt"`
+	CreatedBy string    `json:"createdBy"`
 	Limits
 }
 

@@ -112,7 +112,11 @@ func (l *Lab) Need(n int) {
 // Cut unplugs the node's network cable until Heal, or until the test ends.
 func (l *Lab) Cut(node string) {
 	l.t.Helper()
-	l.t.Cleanup(func() { l.Heal(node) })
+	l.t.Cleanup(func() {
+		if slices.ContainsFunc(l.Nodes, func(n Node) bool { return n.Name == node }) { // it has not parted
+			l.Heal(node)
+		}
+	})
 	l.run("cut", node)
 }
 
@@ -120,6 +124,33 @@ func (l *Lab) Cut(node string) {
 func (l *Lab) Heal(node string) {
 	l.t.Helper()
 	l.run("heal", node)
+}
+
+// Join starts one more engine, which joins the Swarm as a worker, with an edge; it
+// has no images. Part takes it away again, and so does the end of the test.
+func (l *Lab) Join(number int) Node {
+	l.t.Helper()
+	name := fmt.Sprintf("n%d", number)
+	l.t.Cleanup(func() {
+		if _, err := os.Stat(filepath.Join(l.Dir, name)); err == nil {
+			l.Part(number)
+		}
+	})
+	l.run("join", fmt.Sprint(number))
+	l.run("edges")
+	now, err := read(l.Dir)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.Nodes = now.Nodes
+	return l.Node(name)
+}
+
+// Part takes an engine that has joined away, with all it has.
+func (l *Lab) Part(number int) {
+	l.t.Helper()
+	l.run("part", fmt.Sprint(number))
+	l.Nodes = slices.DeleteFunc(l.Nodes, func(n Node) bool { return n.Name == fmt.Sprintf("n%d", number) })
 }
 
 // How an engine stops.

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,23 +19,35 @@ import (
 // record with all that must come together with it or not at all.
 type Admission struct {
 	Function    string
+	Queue       string // within which the owners take turns; empty is delivered at once
 	MaxAttempts int
 	By          ide.Principal
 	Args        any // JSON, encoded after Edit: what the function gets in a worker. No secret.
 
 	New       *ide.Container             // a container to make, or
 	Container string                     // the ID of the one the job is about; both empty is none
+	Node      string                     // without a container: the engine ID of the node the job is about; empty is none
+	Target    string                     // whose lease the job takes in the place of the container's or node's: of one that waits for other jobs; empty is that
 	Edit      func(*ide.Container) error // changes the present record; not called when a job of the pair is open; nil changes nothing
 	Message   string                     // of the event that tells of a change of state
 
-	Reserve   bool // take a place on a node, within the owner's quota
-	MaxPerKey int  // live containers of the owner; 0 is any number
-	Pack      bool // fill nodes one by one instead of spreading
-	Force     bool // sets the job's force flag, also on an open one
+	Reserve   bool   // take a place on a node, within the owner's quota
+	MaxPerKey int    // live containers of the owner; 0 is any number
+	Pack      bool   // fill nodes one by one instead of spreading
+	Place     bool   // with Reserve: the workspace's place must be nobody else's while it is live
+	Only      string // with Reserve: the only node that will do, by its engine ID; empty is any
+	Not       string // with Reserve: the one that will not
+	Force     bool   // sets the job's force flag, also on an open one
+
+	Webhook *ide.Webhook // with New: an endpoint that hears of it; nil is none
+	Trace   string       // of the request that asks
+	Instant time.Time    // of the function's schedule: for each there is one job, however many ask, and none while it is paused
 
 	IdempotencyKey string
 	Digest         string                              // of the request
 	Answer         func(ide.Container, ide.Job) string // what the same request gets again
+
+	goesOn string // the open job that does this
 }
 
 // Admitted is the outcome of an admission.
@@ -42,12 +56,15 @@ type Admitted struct {
 	Container ide.Container
 	Open      bool   // the job was open before
 	Forced    bool   // it was, and force is new to it
+	Waits     bool   // others of the same owner come first: Turn says when it is delivered
+	Skipped   bool   // the instant has had its job, lies ahead, or the schedule is paused; then the rest is empty
 	Answered  string // the first answer to the same Idempotency-Key; then the rest is empty
 }
 
 // Admit writes an admission, or returns the open job of the pair. Errors: what
 // Edit returns, CONTAINER_NOT_FOUND, CONTAINER_LIMIT_EXCEEDED,
-// RESOURCE_LIMIT_EXCEEDED, IDEMPOTENCY_KEY_REUSED, QUEUE_UNAVAILABLE.
+// RESOURCE_LIMIT_EXCEEDED, IDEMPOTENCY_KEY_REUSED, QUEUE_UNAVAILABLE, and
+// CONFLICT where the place is in use.
 func (s *Store) Admit(ctx context.Context, a Admission) (Admitted, error) {
 	for {
 		p, err := s.present(ctx, a)
@@ -64,6 +81,33 @@ func (s *Store) Admit(ctx context.Context, a Admission) (Admitted, error) {
 			return out, err
 		}
 	}
+}
+
+// GoOn has an open job that changed its container once change it again: the rest
+// of the admission is as with Admit, the job stays the same. Errors beside those
+// of Admit: ErrLost where the job has ended, CANCELED where a stop waits.
+func (s *Store) GoOn(ctx context.Context, job string, a Admission) (ide.Container, error) {
+	a.goesOn = job
+	for {
+		p, err := s.present(ctx, a)
+		if err != nil {
+			return ide.Container{}, err
+		}
+		if err := a.Edit(&p.container); err != nil {
+			return ide.Container{}, err
+		}
+		out, again, err := s.tryAdmit(ctx, a, p)
+		if err != nil || !again {
+			return out.Container, err
+		}
+	}
+}
+
+// InUse says whether a live container has a bucket and prefix, or one above
+// or below it, so that an admission with Place would be a CONFLICT.
+func (s *Store) InUse(ctx context.Context, b ide.Bucket) (bool, error) {
+	got, err := s.run(ctx, inUseScript, nil, placeOf(b))
+	return err == nil && got[0] == "1", err
 }
 
 // Answered returns the first answer to an Idempotency-Key of an owner's, or
@@ -97,7 +141,7 @@ func (s *Store) present(ctx context.Context, a Admission) (present, error) {
 	if a.New != nil {
 		return present{container: *a.New, rev: "0", seq: 1}, nil
 	}
-	pair := a.Function + ":" + a.Container
+	pair := a.Function + ":" + cmp.Or(a.Target, a.Container, a.Node)
 	var record *redis.SliceCmd
 	var open, seq *redis.StringCmd
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -128,8 +172,15 @@ func (s *Store) present(ctx context.Context, a Admission) (present, error) {
 func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admitted, again bool, err error) {
 	c, now := p.container, time.Now().UTC()
 	job := ide.Job{
-		ID: fmt.Sprintf("%s:%s:%d", a.Function, c.ID, p.seq), Function: a.Function, Container: c.ID, Owner: a.By.Name,
-		Status: ide.JobQueued, MaxAttempts: a.MaxAttempts, QueuedAt: now, Steps: []ide.Step{},
+		ID: fmt.Sprintf("%s:%s:%d", a.Function, cmp.Or(a.Target, c.ID, a.Node), p.seq), Function: a.Function, Container: c.ID, Node: a.Node, Owner: a.By.Name,
+		Status: ide.JobQueued, MaxAttempts: a.MaxAttempts, QueuedAt: now, Steps: []ide.Step{}, Trace: a.Trace,
+	}
+	if a.goesOn != "" {
+		job.ID = a.goesOn
+	}
+	instant := ""
+	if !a.Instant.IsZero() {
+		instant, job.Instant = fmt.Sprint(ms(a.Instant)), &a.Instant
 	}
 	doc, event := "", ""
 	if a.New != nil || a.Edit != nil {
@@ -147,36 +198,63 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 	if a.Reserve {
 		cpu, mem = fmt.Sprint(c.Resources.CPUReservation), fmt.Sprint(c.Resources.MemoryReservation)
 	}
+	place, only, generic, has := "", "", "", ""
+	if a.Place {
+		place = placeOf(c.S3)
+	}
+	if a.Reserve {
+		if only, has, err = s.candidates(ctx, a, c); err != nil {
+			return out, false, err
+		}
+		generic = encodeGeneric(c)
+	}
+	lane := ""
+	if a.Queue != "" {
+		lane = a.Queue + ":" + a.By.Name
+	}
 	strategy := "spread"
-	if a.Pack {
+	if c.Strategy == ide.Pack || c.Strategy == "" && a.Pack {
 		strategy = "pack"
+	}
+	hook, hookID, types := "", "", ""
+	if a.Webhook != nil {
+		hook, hookID, types = encode(a.Webhook), a.Webhook.ID, typesOf(*a.Webhook)
 	}
 	got, err := s.run(ctx, admitScript, []string{containerKey(c.ID), jobKey(job.ID), idem},
 		a.Function, c.ID, p.seq, encode(job), encode(a.Args), ms(now), a.By.Name, doc, p.rev, string(c.Status),
 		c.Owner, ms(c.CreatedAt), event, s.cfg.EventsKept, cpu, mem, strategy, s.cfg.CapacityMaxAge.Milliseconds(),
-		a.MaxPerKey, a.Digest, answer, int(s.cfg.IdempotencyTTL.Seconds()), flag(a.Force), c.Run, flag(p.open != ""))
+		a.MaxPerKey, a.Digest, answer, int(s.cfg.IdempotencyTTL.Seconds()), flag(a.Force), c.Run, flag(p.open != ""), place, only, lane, window,
+		hook, hookID, types, instant, generic, has, flag(a.goesOn != ""))
 	if err != nil {
 		return out, false, err
 	}
 	switch got[0] {
 	case "ok":
 		c.Node = got[1]
-		return Admitted{Job: job, Container: c}, false, nil
+		return Admitted{Job: job, Container: c, Waits: got[2] == "1"}, false, nil
 	case "open":
 		out.Job, err = s.Job(ctx, got[1])
 		out.Container, out.Open, out.Forced = c, true, got[2] == "1"
 		return out, false, err
 	case "answered":
 		return Admitted{Answered: got[1]}, false, nil
+	case "skip":
+		return Admitted{Skipped: true}, false, nil
 	case "stale":
 		return out, true, nil
+	case "lost":
+		return out, false, ErrLost
+	case "wanted":
+		return out, false, ide.Errorf(ide.Canceled, "A stop was asked for in the meantime.")
+	case "full":
+		return out, false, s.full(ctx, a, c, refusal(got, c))
 	default:
 		return out, false, refusal(got, c)
 	}
 }
 
 // refusal turns the script's "no" into an error.
-func refusal(got []string, c ide.Container) error {
+func refusal(got []string, c ide.Container) *ide.Error {
 	var e *ide.Error
 	switch got[0] {
 	case "reused":
@@ -185,10 +263,20 @@ func refusal(got []string, c ide.Container) error {
 		e = ide.Errorf(ide.ContainerLimitExceeded, "Your key has %s live containers, which is its limit. Stop one first.", got[1])
 		e.Details = map[string]any{"live": atoi(got[1])}
 		return e
+	case "inuse":
+		e = ide.Errorf(ide.Conflict, "A live container already uses this bucket and prefix, or one above or below it: two would save over each other.")
+		e.Details = map[string]any{"s3Bucket": c.S3.Name, "s3Prefix": c.S3.Prefix}
+		return e
+	case "never":
+		e = ide.Errorf(ide.ResourceLimitExceeded, "No node can ever take it as they are: %s", got[1])
+		e.Details, e.RetryAfter = map[string]any{"never": true}, 5*time.Minute
+		return e
 	case "nodata":
 		e = ide.Errorf(ide.ResourceLimitExceeded, "No node has reported its capacity lately, so nothing can be placed.")
 		e.RetryAfter = 5 * time.Second
 		return e
+	case "high":
+		return aboveMarks(got[1:])
 	}
 	resource, cpu, mem := got[1], int64(atoi(got[2])), int64(atoi(got[3]))
 	want, best := fmt.Sprintf("%.2f CPU", float64(c.Resources.CPUReservation)/1e9), fmt.Sprintf("%.2f CPU", float64(cpu)/1e9)
@@ -196,7 +284,38 @@ func refusal(got []string, c ide.Container) error {
 		want, best = fmt.Sprintf("%d MiB of memory", c.Resources.MemoryReservation>>20), fmt.Sprintf("%d MiB", mem>>20)
 	}
 	e = ide.Errorf(ide.ResourceLimitExceeded, "No node has room: %s is needed, the best node has %s free.", want, best)
+	if resource != "memory" && resource != "cpu" {
+		e.Message = fmt.Sprintf("No node has room: %d %s is needed, and none has so many free.", c.Generic[resource], resource)
+	}
 	e.Details = map[string]any{"resource": resource, "bestNode": map[string]any{"freeCpu": float64(cpu) / 1e9, "freeMemory": mem}}
 	e.RetryAfter = 15 * time.Second
 	return e
+}
+
+// aboveMarks is the refusal where only nodes that are above a high-water mark
+// have room: "resource text" each.
+func aboveMarks(why []string) *ide.Error {
+	slices.Sort(why)
+	resource, text := "", make([]string, len(why))
+	for i, w := range why {
+		r, t, _ := strings.Cut(w, " ")
+		resource, text[i] = cmp.Or(resource, r), t
+	}
+	const shown = 5
+	if len(text) > shown {
+		text = append(text[:shown], fmt.Sprintf("and %d more", len(why)-shown))
+	}
+	e := ide.Errorf(ide.ResourceLimitExceeded, "The nodes with room take nothing while they are above a high-water mark: %s.", strings.Join(text, "; "))
+	e.Details = map[string]any{"resource": resource, "highWater": text}
+	e.RetryAfter = 15 * time.Second
+	return e
+}
+
+// placeOf is how a workspace's place stands in the index of those in use.
+func placeOf(b ide.Bucket) string {
+	p := b.Name + "/"
+	if prefix := strings.Trim(b.Prefix, "/"); prefix != "" {
+		p += prefix + "/"
+	}
+	return p
 }

@@ -25,19 +25,23 @@ redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 return {'ok'}
 `)
 
-// removeKeyScript forgets an API key.
+// removeKeyScript forgets an API key, and its standing webhooks with it: they
+// must not go on hearing of what the key may no longer see. It says so to the
+// streams that the key has open.
 //
-// KEYS: 1 keys, 2 names, 3 used
+// KEYS: 1 keys, 2 names, 3 used, 4 events
 //
-// ARGV: 1 name
+// ARGV: 1 name, 2 event, 3 events kept
 //
 // Answers: [ok] [none]
-var removeKeyScript = redis.NewScript(`
+var removeKeyScript = redis.NewScript(library + `
 local digest = redis.call('HGET', KEYS[2], ARGV[1])
 if not digest then return {'none'} end
 redis.call('HDEL', KEYS[1], digest)
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
+for _, hid in ipairs(redis.call('SMEMBERS', P..'hooks:n:'..ARGV[1])) do drophook(hid) end
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], '*', 'e', ARGV[2])
 return {'ok'}
 `)
 
@@ -50,9 +54,11 @@ func (s *Store) AddKey(ctx context.Context, k ide.Key) error {
 	return err
 }
 
-// RemoveKey forgets an API key: from now on no process takes it.
+// RemoveKey forgets an API key and its standing webhooks: from now on no
+// process takes it.
 func (s *Store) RemoveKey(ctx context.Context, name string) error {
-	got, err := s.run(ctx, removeKeyScript, []string{keysKey, namesKey, usedKey}, name)
+	e := ide.Event{Type: ide.KeyRevoked, At: time.Now().UTC(), Owner: name}
+	got, err := s.run(ctx, removeKeyScript, []string{keysKey, namesKey, usedKey, eventsKey}, name, encode(e), s.cfg.EventsKept)
 	if err == nil && got[0] == "none" {
 		return ide.Errorf(ide.NotFound, "There is no API key %q that was made at run time.", name)
 	}
@@ -74,27 +80,27 @@ func (s *Store) KeyByDigest(ctx context.Context, digest string) (k ide.Key, ok b
 	return k, true, nil
 }
 
-// KeyUsed notes that a key was used now.
-func (s *Store) KeyUsed(ctx context.Context, name string) error {
-	return down(s.rdb.HSet(ctx, usedKey, name, ms(time.Now())).Err())
+// KeyUsed notes when a key was used.
+func (s *Store) KeyUsed(ctx context.Context, name string, t time.Time) error {
+	return down(s.rdb.HSet(ctx, usedKey, name, ms(t)).Err())
 }
 
-// Keys returns the API keys that were made at run time, by name.
-func (s *Store) Keys(ctx context.Context) ([]ide.Key, error) {
+// Keys returns the API keys that were made at run time, by name, and when
+// each key, of any source, was last used.
+func (s *Store) Keys(ctx context.Context) (keys []ide.Key, used map[string]time.Time, err error) {
 	all, err := s.rdb.HGetAll(ctx, keysKey).Result()
-	keys, err := sorted(all, err, func(k ide.Key) string { return k.Name })
-	if err != nil {
-		return nil, err
+	if keys, err = sorted(all, err, func(k ide.Key) string { return k.Name }); err != nil {
+		return nil, nil, err
 	}
-	used, err := s.rdb.HGetAll(ctx, usedKey).Result()
+	noted, err := s.rdb.HGetAll(ctx, usedKey).Result()
 	if err != nil {
-		return nil, down(err)
+		return nil, nil, down(err)
 	}
-	for i, k := range keys {
-		if n, err := strconv.ParseInt(used[k.Name], 10, 64); err == nil {
-			t := time.UnixMilli(n).UTC()
-			keys[i].LastUsed = &t
+	used = map[string]time.Time{}
+	for name, text := range noted {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			used[name] = time.UnixMilli(n).UTC()
 		}
 	}
-	return keys, nil
+	return keys, used, nil
 }

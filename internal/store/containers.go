@@ -51,6 +51,10 @@ func decodeContainer(v []any) (ide.Container, error) {
 	return c, nil
 }
 
+// Unsaved stands in a Filter for a status: the containers whose node holds
+// files that no bucket has.
+const Unsaved = "unsaved"
+
 // Filter of a list. Empty fields match everything.
 type Filter struct {
 	Owner  string
@@ -142,6 +146,28 @@ func (s *Store) Counts(ctx context.Context) (map[ide.Status]int, error) {
 // ends it, and nothing is written.
 func (s *Store) Update(ctx context.Context, id string, edit func(*ide.Container) error) (ide.Container, error) {
 	return s.change(ctx, id, nil, edit)
+}
+
+// Note changes a record and tells of it in the container's history where edit
+// says so and there is a message. As in Update, edit may be called again.
+func (s *Store) Note(ctx context.Context, id, kind, message string, edit func(*ide.Container) (tell bool)) error {
+	_, err := s.Tell(ctx, id, func(c *ide.Container) (*ide.Event, error) {
+		if edit(c) && message != "" {
+			return &ide.Event{Type: kind, Job: c.Job, Message: message}, nil
+		}
+		return nil, nil
+	})
+	return err
+}
+
+// Tell is an Update with an event, which is written together with the record;
+// nil is none.
+func (s *Store) Tell(ctx context.Context, id string, edit func(*ide.Container) (*ide.Event, error)) (ide.Container, error) {
+	var event *ide.Event
+	return s.change(ctx, id, &event, func(c *ide.Container) (err error) {
+		event, err = edit(c)
+		return err
+	})
 }
 
 // Move changes a container's state, the one way to do so: an illegal move is

@@ -30,7 +30,16 @@ func eventOf(c ide.Container, e *ide.Event) string {
 	}
 	r := routeOf(c)
 	e.At, e.Container, e.Owner, e.Route = time.Now().UTC(), c.ID, c.Owner, &r
-	return encode(e)
+	return told(*e, ide.PayloadOfContainer(*e, c))
+}
+
+// told is an event as the scripts take it: the event and, in a second line,
+// what webhooks tell of it, where they do.
+func told(e ide.Event, p ide.Payload) string {
+	if !ide.IsWebhookType(e.Type) {
+		return encode(e)
+	}
+	return encode(e) + "\n" + encode(p)
 }
 
 // Routes returns what the edge must know of every live container, and the
@@ -60,8 +69,11 @@ func (s *Store) Routes(ctx context.Context) ([]ide.Route, string, error) {
 }
 
 // Cursor returns the present end of the event stream.
-func (s *Store) Cursor(ctx context.Context) (string, error) {
-	last, err := s.rdb.XRevRangeN(ctx, eventsKey, "+", "-", 1).Result()
+func (s *Store) Cursor(ctx context.Context) (string, error) { return s.end(ctx, eventsKey) }
+
+// end returns the ID of the last entry of a stream.
+func (s *Store) end(ctx context.Context, key string) (string, error) {
+	last, err := s.rdb.XRevRangeN(ctx, key, "+", "-", 1).Result()
 	if err != nil {
 		return "", down(err)
 	}

@@ -54,16 +54,22 @@ func (s *Store) Jobs(ctx context.Context, f Filter) ([]ide.Job, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	list, err := s.jobs(ctx, ids)
+	return list, total, err
+}
+
+// jobs reads the records of ids; one that cannot be read is left out.
+func (s *Store) jobs(ctx context.Context, ids []string) ([]ide.Job, error) {
 	rows := make([]*redis.SliceCmd, len(ids))
 	if len(ids) > 0 {
-		_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, id := range ids {
 				rows[i] = p.HMGet(ctx, jobKey(id), "doc", "status", "attempt")
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, 0, down(err)
+			return nil, down(err)
 		}
 	}
 	list := make([]ide.Job, 0, len(ids))
@@ -72,7 +78,7 @@ func (s *Store) Jobs(ctx context.Context, f Filter) ([]ide.Job, int, error) {
 			list = append(list, j)
 		}
 	}
-	return list, total, nil
+	return list, nil
 }
 
 // Cancel marks an open job: a queued one ends as soon as a worker sees it, a
@@ -82,6 +88,13 @@ func (s *Store) Cancel(ctx context.Context, id string) error {
 	if err == nil && got[0] == "ended" {
 		return ide.Errorf(ide.Conflict, "The job has ended.")
 	}
+	return err
+}
+
+// Force sets the force flag of a job that is open; one that has ended stays as it
+// is.
+func (s *Store) Force(ctx context.Context, id string) error {
+	_, err := s.run(ctx, forceScript, []string{jobKey(id)})
 	return err
 }
 
@@ -122,13 +135,18 @@ func (s *Store) Due(ctx context.Context, t time.Time, limit int) ([]Due, error) 
 }
 
 // Target is whose lease a job takes: its container's, or its function's where
-// it has none.
+// it has none. What is done to a node may be done beside other things that are
+// done to it, so there the lease is that of the function and the node.
 func Target(job string) string {
 	function, rest, _ := strings.Cut(job, ":")
-	if container, _, _ := strings.Cut(rest, ":"); container != "" {
-		return container
+	target, _, _ := strings.Cut(rest, ":")
+	switch {
+	case target == "":
+		return function
+	case strings.HasPrefix(function, "node-"):
+		return function + ":" + target
 	}
-	return function
+	return target
 }
 
 // Deliveries returns the numbers of the last deliveries of jobs; 0 is a job
@@ -192,7 +210,7 @@ func (s *Store) WaitJob(ctx context.Context, id string) (ide.Job, error) {
 		}
 		wait := time.NewTimer(waitReread)
 		select {
-		case _, ok := <-sub.Events:
+		case _, ok := <-sub.Items:
 			if !ok { // the feed lost its place: look again soon
 				select {
 				case <-ctx.Done():

@@ -19,6 +19,7 @@ type Held struct {
 	Delivery int
 	Failing  bool // an earlier attempt gave up; what is left is to clean up
 	Flags    Flags
+	Keep     time.Duration // how long the job can be looked up once it has ended; 0 is Config.JobRetention
 
 	store *Store
 	token string
@@ -88,18 +89,26 @@ func (h *Held) End(ctx context.Context, status ide.JobStatus) (waiting []string,
 
 func (h *Held) save(ctx context.Context, at time.Time, uncount bool) ([]string, error) {
 	j, failing, event := h.Job, "", ""
+	var added []any
 	if h.Failing {
 		failing = "1"
 	}
-	if j.Status.Ended() {
+	counts := at // for pruning, which knows one retention only
+	if h.Keep > 0 && h.Keep < h.store.cfg.JobRetention {
+		counts = at.Add(h.Keep - h.store.cfg.JobRetention)
+	}
+	if routine := j.Instant != nil && j.Status == ide.JobSucceeded; j.Status.Ended() && !routine {
 		e := ide.Event{Type: "job." + string(j.Status), At: at, Container: j.Container, Owner: j.Owner, Job: j.ID, By: j.Function}
 		if j.Error != nil {
 			e.Message = j.Error.Message
 		}
-		event = encode(e)
+		if event = encode(e); j.Container != "" || j.Status != ide.JobSucceeded { // a sweep that went well is no news
+			event = told(e, ide.PayloadOfJob(e, j))
+		}
+		added = tally(j)
 	}
-	got, err := h.store.run(ctx, saveScript, []string{jobKey(j.ID), leaseKey(Target(j.ID))},
-		j.ID, h.token, h.store.cfg.LeaseTTL.Milliseconds(), encode(j), string(j.Status), ms(at), event, h.store.cfg.EventsKept, failing, flag(uncount))
+	args := []any{j.ID, h.token, h.store.cfg.LeaseTTL.Milliseconds(), encode(j), string(j.Status), ms(at), event, h.store.cfg.EventsKept, failing, flag(uncount), ms(counts)}
+	got, err := h.store.run(ctx, saveScript, []string{jobKey(j.ID), leaseKey(Target(j.ID))}, append(args, added...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -15,20 +15,53 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// publishScript replaces what is known of the nodes, and tells once of each
+// that went down and of each that is back, however many managers publish.
+//
+// KEYS: 1 nodes, 2 capacity, 3 nodes that are down, 4 nodes above a mark,
+// 5 nodes under pressure
+//
+// ARGV: 1 events kept, then for each node: its ID, doc, capacity, state, and
+// the events that tell that it is down and that it is up
+//
+// Answers: [ok]
+var publishScript = redis.NewScript(library + `
+redis.call('DEL', KEYS[1], KEYS[2])
+for i = 2, #ARGV, 6 do
+  local id, state = ARGV[i], ARGV[i+3]
+  redis.call('HSET', KEYS[1], id, ARGV[i+1])
+  redis.call('HSET', KEYS[2], id, ARGV[i+2])
+  if state == 'down' and redis.call('SADD', KEYS[3], id) == 1 then emit('', ARGV[i+4], ARGV[1]) end
+  if state == 'ready' and redis.call('SREM', KEYS[3], id) == 1 then emit('', ARGV[i+5], ARGV[1]) end
+end
+for _, id in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+  if redis.call('HEXISTS', KEYS[1], id) == 0 then redis.call('SREM', KEYS[3], id) end
+end
+for _, key in ipairs({KEYS[4], KEYS[5]}) do
+  for _, id in ipairs(redis.call('HKEYS', key)) do
+    if redis.call('HEXISTS', KEYS[1], id) == 0 then redis.call('HDEL', key, id) end
+  end
+end
+return {'ok'}
+`)
+
 // PublishNodes replaces what is known of the Swarm's nodes. Admission reads
-// it; a node that is no longer named is forgotten.
+// it; a node that is no longer named is forgotten. What went down, and what
+// came back, is told.
 func (s *Store) PublishNodes(ctx context.Context, nodes []ide.Node) error {
-	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, nodesKey, capKey)
-		for _, n := range nodes {
-			free := fmt.Sprintf("%d %d %d %d %d %s", max(n.CPU-n.ForeignCPU, 0), max(n.Memory-n.ForeignMemory, 0),
-				max(n.CPU, 1), max(n.Memory, 1), ms(n.At), flag(n.Placeable()))
-			p.HSet(ctx, nodesKey, n.ID, encode(n))
-			p.HSet(ctx, capKey, n.ID, free)
-		}
-		return nil
-	})
-	return down(err)
+	args := []any{s.cfg.EventsKept}
+	for _, n := range nodes {
+		free := fmt.Sprintf("%d %d %d %d %d %s", max(n.CPU-n.ForeignCPU, 0), max(n.Memory-n.ForeignMemory, 0),
+			max(n.CPU, 1), max(n.Memory, 1), ms(n.At), flag(n.Placeable()))
+		args = append(args, n.ID, encode(n), free, n.State, nodeEvent(n, ide.TypeNodeDown, "does not answer Swarm any more."), nodeEvent(n, ide.TypeNodeUp, "is ready again."))
+	}
+	_, err := s.run(ctx, publishScript, []string{nodesKey, capKey, downKey, highKey, pressureKey}, args...)
+	return err
+}
+
+func nodeEvent(n ide.Node, kind, what string) string {
+	e := ide.Event{Type: kind, At: time.Now().UTC(), Node: n.ID, Message: fmt.Sprintf("Node %s %s", n.Hostname, what)}
+	return told(e, ide.PayloadOfNode(e, n))
 }
 
 // Nodes returns what a manager's worker last published, by host name.
@@ -42,40 +75,56 @@ type Room struct {
 	Node        ide.Node
 	FreeCPU     int64
 	FreeMemory  int64
-	Fresh       bool // it was reported lately enough for admission to believe it
-	Reservation int  // containers that hold a place there
+	FreeGeneric map[string]int64
+	Fresh       bool         // it was reported lately enough for admission to believe it
+	Reservation int          // containers that hold a place there
+	Use         *ide.NodeUse // what its worker last measured; nil is nothing within a day
+}
+
+// Stale says that the node's worker has not reported lately, or never.
+func (r Room) Stale() bool { return r.Use == nil || time.Since(r.Use.At) > ide.StaleAfter }
+
+// Above returns what is above its high-water mark, by a report that is not
+// stale: while there is something, nothing is put there.
+func (r Room) Above() []ide.Mark {
+	if r.Stale() {
+		return nil
+	}
+	return r.Use.Above
 }
 
 // Room returns what every node has left, by host name: what admission decides
 // on.
 func (s *Store) Room(ctx context.Context) ([]Room, error) {
-	nodes, err := s.Nodes(ctx)
+	var docs, cpu, memory, count *redis.MapStringStringCmd
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		docs, cpu, memory, count = p.HGetAll(ctx, nodesKey), p.HGetAll(ctx, resCPUKey), p.HGetAll(ctx, resMemoryKey), p.HGetAll(ctx, resCountKey)
+		return nil
+	})
+	nodes, err := sorted(docs.Val(), err, func(n ide.Node) string { return n.Hostname + n.ID })
 	if err != nil {
 		return nil, err
 	}
-	held, err := s.rdb.HGetAll(ctx, resKey).Result()
+	ids := make([]string, len(nodes))
+	for i, n := range nodes {
+		ids[i] = n.ID
+	}
+	uses, err := s.uses(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	more, err := s.rdb.HGetAll(ctx, resGenericKey).Result()
 	if err != nil {
 		return nil, down(err)
 	}
 	rooms := make([]Room, len(nodes))
 	for i, n := range nodes {
-		rooms[i] = Room{Node: n, FreeCPU: max(n.CPU-n.ForeignCPU, 0), FreeMemory: max(n.Memory-n.ForeignMemory, 0),
-			Fresh: time.Since(n.At) <= s.cfg.CapacityMaxAge}
+		of := func(sums *redis.MapStringStringCmd) int64 { return int64(atoi(sums.Val()[n.ID])) }
+		rooms[i] = Room{Node: n, FreeCPU: max(n.CPU-n.ForeignCPU, 0) - of(cpu), FreeMemory: max(n.Memory-n.ForeignMemory, 0) - of(memory), Reservation: int(of(count)),
+			FreeGeneric: freeGeneric(n),
+			Fresh:       time.Since(n.At) <= s.cfg.CapacityMaxAge, Use: uses[i]}
 	}
-	for _, r := range held {
-		var node string
-		var cpu, memory, run int64
-		if k, _ := fmt.Sscanf(r, "%s %d %d %d", &node, &cpu, &memory, &run); k != 4 {
-			continue
-		}
-		for i := range rooms {
-			if rooms[i].Node.ID == node {
-				rooms[i].FreeCPU -= cpu
-				rooms[i].FreeMemory -= memory
-				rooms[i].Reservation++
-			}
-		}
-	}
+	heldGeneric(rooms, more)
 	return rooms, nil
 }
 
@@ -168,59 +217,4 @@ func sorted[T any](all map[string]string, err error, key func(T) string) ([]T, e
 	}
 	slices.SortFunc(list, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
 	return list, nil
-}
-
-// ReportActivity records what an edge has seen since its last report.
-func (s *Store) ReportActivity(ctx context.Context, seen []ide.Activity) error {
-	if len(seen) == 0 {
-		return nil
-	}
-	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, a := range seen {
-			activityScript.Eval(ctx, p, []string{activityKey}, a.ID, a.Requests, a.Connections, ms(a.LastActivity))
-		}
-		return nil
-	})
-	return down(err)
-}
-
-// activityScript adds what one edge has seen to what all have.
-//
-// KEYS: 1 activity
-//
-// ARGV: 1 container ID, 2 requests since the last report, 3 connections open
-// now, 4 last activity (ms)
-var activityScript = redis.NewScript(`
-local n, last = 0, 0
-local was = redis.call('HGET', KEYS[1], ARGV[1])
-if was then
-  local a, b = was:match('^(%d+) %d+ (%d+)$')
-  n, last = tonumber(a), tonumber(b)
-end
-if tonumber(ARGV[4]) > last then last = tonumber(ARGV[4]) end
-redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %s %.0f', n + tonumber(ARGV[2]), ARGV[3], last))
-return 'ok'
-`)
-
-// Activity returns what the edges have seen of a container; its LastActivity
-// is zero when they have seen nothing.
-func (s *Store) Activity(ctx context.Context, ids ...string) (map[string]ide.Activity, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	rows, err := s.rdb.HMGet(ctx, activityKey, ids...).Result()
-	if err != nil {
-		return nil, down(err)
-	}
-	seen := map[string]ide.Activity{}
-	for i, row := range rows {
-		text, _ := row.(string)
-		a := ide.Activity{ID: ids[i]}
-		var last int64
-		if n, _ := fmt.Sscanf(text, "%d %d %d", &a.Requests, &a.Connections, &last); n == 3 && last > 0 {
-			a.LastActivity = time.UnixMilli(last).UTC()
-		}
-		seen[ids[i]] = a
-	}
-	return seen, nil
 }

@@ -21,13 +21,17 @@ type Config struct {
 	CapacityMaxAge time.Duration // a node's capacity older than this is not believed
 	LeaseTTL       time.Duration // a lease that nobody renews ends after this
 	EventsKept     int64         // length of the shared event stream
+	HookLease      time.Duration // a webhook's attempt that has not been settled after this is another worker's
+	LogLines       int           // length of the shared stream of log lines
+	ContainerLines int           // length of each container's stream of log lines
 }
 
 // Store is safe for concurrent use.
 type Store struct {
-	rdb  redis.UniversalClient
-	cfg  Config
-	feed feed
+	rdb    redis.UniversalClient
+	cfg    Config
+	events feed[ide.Event]
+	logs   logFeed
 }
 
 // New returns a Store on a connected client. Zero durations get defaults.
@@ -44,10 +48,19 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 	if cfg.LeaseTTL == 0 {
 		cfg.LeaseTTL = 10 * time.Second
 	}
+	if cfg.HookLease == 0 {
+		cfg.HookLease = 30 * time.Second
+	}
 	if cfg.EventsKept == 0 {
 		cfg.EventsKept = 20_000
 	}
-	return &Store{rdb: rdb, cfg: cfg}
+	if cfg.LogLines == 0 {
+		cfg.LogLines = 50_000
+	}
+	if cfg.ContainerLines == 0 {
+		cfg.ContainerLines = 2_000
+	}
+	return &Store{rdb: rdb, cfg: cfg, logs: logFeed{wake: make(chan struct{}, 1)}}
 }
 
 // Ping checks that Redis answers.

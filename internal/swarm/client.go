@@ -18,6 +18,8 @@ import (
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // Routing says who routes users to containers.
@@ -32,12 +34,15 @@ type Config struct {
 	Instance     string        // everything made carries it as label berth.instance
 	Network      string        // name of the shared overlay; empty is "ide-network"
 	Subnet       string        // its subnet, "10.64.0.0/16"; empty leaves the choice to the engine's pools
+	Encrypted    bool          // IPsec between nodes for the overlay, when EnsureNetwork makes it
 	Routing      string        // RoutingGateway or RoutingLabels; empty is the gateway
 	TraefikV2    bool          // Traefik 2 names of labels
 	EntryPoint   string        // Traefik's entry point of containers' routers
 	CertResolver string        // Traefik's certificate resolver of containers' routers
 	StopGrace    time.Duration // from SIGTERM to SIGKILL when a service goes down; 0 is 30 s
 	ExecRoot     string        // the engine's exec root, for the filter; empty is /var/run/docker
+
+	Traces trace.TracerProvider // of calls to the engine; nil is none
 }
 
 // instanceForm is what Swarm allows in the name of a config (letters, digits,
@@ -68,8 +73,8 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 // Client speaks to one engine. Writes and reads of the Swarm need a manager's;
-// Info, NetworkID and Events also work on a worker's. It is safe for
-// concurrent use.
+// Info, NetworkID, Events, LocalContainers, FollowLogs, Stats and Limits also
+// work on a worker's. It is safe for concurrent use.
 type Client struct {
 	cfg    Config
 	docker *client.Client
@@ -86,7 +91,11 @@ func New(cfg Config) (*Client, error) {
 	if host == "" {
 		host = client.DefaultDockerHost
 	}
-	d, err := client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation())
+	traces := cfg.Traces
+	if traces == nil {
+		traces = noop.NewTracerProvider()
+	}
+	d, err := client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation(), client.WithTraceProvider(traces))
 	if err != nil {
 		return nil, &ide.Error{Code: ide.Docker, Message: "The engine's address is not valid.", Err: err, Permanent: true}
 	}
@@ -106,6 +115,8 @@ type Info struct {
 	SwarmActive bool
 	CPU         int64
 	Memory      int64
+	Storage     string // its storage driver
+	DataRoot    string // its data directory
 }
 
 // Info asks the engine for its place in the Swarm and its size (GET /info).
@@ -127,6 +138,8 @@ func makeInfo(i system.Info, api string) Info {
 		SwarmActive: i.Swarm.LocalNodeState == swarm.LocalNodeStateActive,
 		CPU:         int64(i.NCPU) * 1e9,
 		Memory:      i.MemTotal,
+		Storage:     i.Driver,
+		DataRoot:    i.DockerRootDir,
 	}
 }
 

@@ -16,7 +16,7 @@ const readAttempts = 5
 
 // Record is a container as its config holds it.
 type Record struct {
-	Container ide.Container // without Sealed
+	Container ide.Container // without Sealed and Watch
 	Data      []byte        // the config's data: the sealed secrets, immutable
 
 	// Err says why a config could not be read back; Container then holds at

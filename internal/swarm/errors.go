@@ -73,6 +73,12 @@ func inUse(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "is in use by the following service")
 }
 
+// lastManager recognises the refusal to demote the last manager of a Swarm. The
+// engine gives it as status 400 or 500, so only its words tell.
+func lastManager(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "last manager")
+}
+
 // nameTaken recognises the refusal of a second object of one name.
 func nameTaken(err error) bool {
 	return err != nil && (errdefs.IsConflict(err) || errdefs.IsAlreadyExists(err))

@@ -28,6 +28,17 @@ type Event struct {
 // are closed, after one error where it was not ctx. It returns once the engine
 // has taken the subscription, so nothing that happens afterwards is missed.
 func (c *Client) Events(ctx context.Context) (<-chan Event, <-chan error) {
+	// Docker's client reads its API version here without minding that another call may be negotiating it; a call that
+	// negotiates comes first.
+	if _, err := c.docker.Info(ctx); err != nil {
+		none, failed := make(chan Event), make(chan error, 1)
+		if ctx.Err() == nil {
+			failed <- classify("read events", err)
+		}
+		close(none)
+		close(failed)
+		return none, failed
+	}
 	messages, errs := c.docker.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 		filters.Arg("type", string(events.ServiceEventType)),
 		filters.Arg("type", string(events.NodeEventType)),

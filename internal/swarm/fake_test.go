@@ -29,6 +29,7 @@ func TestExerciseFake(t *testing.T) {
 	t.Parallel()
 	swarmtest.Exercise(t, func(t *testing.T) (*swarm.Client, swarmtest.Env) {
 		s := swarmtest.NewServer(t)
+		s.Lack("missing:1")
 		s.Reject("missing:1", "No such image: missing:1")
 		s.Exit("exiting:1", 3)
 		env := swarmtest.Env{

@@ -77,6 +77,20 @@ func (f *Filter) Standing() (bool, error) {
 	return standing && err == nil, err
 }
 
+// Admit lets further edges through a filter that stands.
+func (f *Filter) Admit(edges []netip.Addr) error {
+	return f.each(func(c *nftables.Conn) error {
+		set, err := c.GetSetByName(&nftables.Table{Family: nftables.TableFamilyBridge, Name: filterTable}, filterSet)
+		if err != nil {
+			return fmt.Errorf("find set: %w", err)
+		}
+		if err := c.SetAddElements(set, elements(edges)); err != nil {
+			return fmt.Errorf("add edges: %w", err)
+		}
+		return c.Flush()
+	})
+}
+
 // Remove takes the filter away (ISOLATION=off, and tests of what it is for).
 func (f *Filter) Remove() error {
 	return f.each(func(c *nftables.Conn) error {

@@ -20,7 +20,7 @@ const (
 	LabelOwner    = "berth.owner"
 	LabelStatus   = "berth.status"
 	LabelCreated  = "berth.created"
-	LabelRecord   = "berth.record" // JSON of ide.Container without Sealed
+	LabelRecord   = "berth.record" // JSON of ide.Container without Sealed and Watch
 
 	LabelEdge = "berth.edge"   // "true" on services whose tasks may call containers
 	userLabel = "berth.label." // prefix of labels that users gave
@@ -92,7 +92,7 @@ func traefikLabels(cfg Config, rec ide.Container) map[string]string {
 
 // recordLabels are those of a container's config.
 func recordLabels(instance string, rec ide.Container) (map[string]string, error) {
-	rec.Sealed = ""
+	rec.Sealed, rec.Watch = "", ide.Watch{}
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)

@@ -2,7 +2,9 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"time"
 
 	"berth/internal/ide"
 
@@ -11,6 +13,9 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
 )
+
+// allocation is how long Swarm may take to give a network addresses.
+const allocation = 200 * time.Millisecond
 
 // EnsureNetwork makes the shared overlay where it is missing, and adopts it
 // where it exists, whoever made it. Two callers at once are fine: Swarm refuses
@@ -21,6 +26,13 @@ func (c *Client) EnsureNetwork(ctx context.Context) error {
 		switch {
 		case err == nil && n.Driver == "overlay" && n.Attachable:
 			return nil
+		case err == nil && n.Driver == "": // it was made a moment ago: Swarm shows its driver once it has addresses (seen on 20.10)
+			select {
+			case <-ctx.Done():
+				return classify("inspect network", ctx.Err())
+			case <-time.After(allocation):
+			}
+			continue
 		case err == nil:
 			return ide.Errorf(ide.Docker, "The network %s exists but is not an attachable overlay.", c.cfg.Network)
 		case !errdefs.IsNotFound(err):
@@ -31,6 +43,9 @@ func (c *Client) EnsureNetwork(ctx context.Context) error {
 			Scope:      "swarm",
 			Attachable: true,
 			Labels:     map[string]string{LabelInstance: c.cfg.Instance},
+		}
+		if c.cfg.Encrypted {
+			opts.Options = map[string]string{"encrypted": ""}
 		}
 		if c.cfg.Subnet != "" {
 			opts.IPAM = &network.IPAM{Config: []network.IPAMConfig{{Subnet: c.cfg.Subnet}}}
@@ -49,12 +64,28 @@ func (c *Client) EnsureNetwork(ctx context.Context) error {
 func (c *Client) NetworkID(ctx context.Context) (string, error) {
 	n, err := c.docker.NetworkInspect(ctx, c.cfg.Network, network.InspectOptions{})
 	if errdefs.IsNotFound(err) {
-		return "", ide.Transient(ide.Docker, err, "The network %s is not on this node.", c.cfg.Network)
+		return "", ide.Transient(ide.Docker, errors.Join(ErrNoNamespace, err), "The network %s is not on this node.", c.cfg.Network)
 	}
 	if err != nil {
 		return "", classify("inspect network", err)
 	}
 	return n.ID, nil
+}
+
+// Subnets returns the address ranges of the shared overlay. On a worker's engine
+// the network is there only while a task on it is.
+func (c *Client) Subnets(ctx context.Context) ([]netip.Prefix, error) {
+	n, err := c.docker.NetworkInspect(ctx, c.cfg.Network, network.InspectOptions{})
+	if err != nil {
+		return nil, classify("inspect network", err)
+	}
+	var list []netip.Prefix
+	for _, cfg := range n.IPAM.Config {
+		if p, err := netip.ParsePrefix(cfg.Subnet); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list, nil
 }
 
 // Edges returns the overlay addresses, over all nodes, of the tasks that may

@@ -39,6 +39,7 @@ func (c *Client) Nodes(ctx context.Context) ([]ide.Node, error) {
 			if r := t.Spec.Resources; r != nil && r.Reservations != nil {
 				node.ForeignCPU += r.Reservations.NanoCPUs
 				node.ForeignMemory += r.Reservations.MemoryBytes
+				node.ForeignUse = count(node.ForeignUse, r.Reservations.GenericResources)
 			}
 		}
 		nodes = append(nodes, node)
@@ -52,6 +53,21 @@ func (c *Client) owns(t swarm.Task) bool {
 	return l[LabelInstance] == c.cfg.Instance && l[LabelID] != ""
 }
 
+// count adds up generic resources by kind: a named one is one of its kind.
+func count(sum map[string]int64, list []swarm.GenericResource) map[string]int64 {
+	for _, g := range list {
+		if sum == nil {
+			sum = map[string]int64{}
+		}
+		if d := g.DiscreteResourceSpec; d != nil {
+			sum[d.Kind] += d.Value
+		} else if n := g.NamedResourceSpec; n != nil {
+			sum[n.Kind]++
+		}
+	}
+	return sum
+}
+
 func makeNode(n swarm.Node) ide.Node {
 	node := ide.Node{
 		ID:           n.ID,
@@ -61,7 +77,11 @@ func makeNode(n swarm.Node) ide.Node {
 		State:        string(n.Status.State),
 		Availability: string(n.Spec.Availability),
 		Engine:       n.Description.Engine.EngineVersion,
+		OS:           n.Description.Platform.OS,
+		Arch:         n.Description.Platform.Architecture,
 		Labels:       n.Spec.Labels,
+		EngineLabels: n.Description.Engine.Labels,
+		Generic:      count(nil, n.Description.Resources.GenericResources),
 		CPU:          n.Description.Resources.NanoCPUs,
 		Memory:       n.Description.Resources.MemoryBytes,
 	}

@@ -33,7 +33,7 @@ const (
 
 // realLab returns the lab, whose nodes have the images. Without a lab the
 // test is skipped, unless LAB_REQUIRED says that there must be one.
-func realLab(t *testing.T) (*lab.Lab, []*client.Client) {
+func realLab(t testing.TB) (*lab.Lab, []*client.Client) {
 	t.Helper()
 	if os.Getenv("LAB_DIR") == "" && os.Getenv("LAB_REQUIRED") != "1" {
 		t.Skip("needs a real Swarm: LAB_DIR is not set (see deploy/lab)")

@@ -17,7 +17,10 @@ type Service struct {
 	Container string
 	Run       int
 	Image     string
+	CreatedAt time.Time
 	UpdatedAt time.Time
+	Parked    bool // it is to have no task
+	Saver     bool // its task only saves
 }
 
 // CreateService makes the service of rec's run, or adopts the one that carries
@@ -28,7 +31,7 @@ func (c *Client) CreateService(ctx context.Context, rec ide.Container, secretID 
 	spec := Spec(c.cfg, rec, secretID)
 	// Asking negotiates the version first; an engine out of reach shows below.
 	if c.docker.NewVersionError(ctx, modernAPI, "health check with a start interval") == nil {
-		modernize(&spec)
+		modernize(&spec, rec)
 	}
 	for range readAttempts {
 		// The registry is not asked for a digest: images may be on nodes only.
@@ -122,7 +125,8 @@ func makeService(s swarm.Service) (Service, error) {
 	if err != nil {
 		return Service{}, err
 	}
-	svc := Service{EngineID: s.ID, Container: id, Run: run, UpdatedAt: s.UpdatedAt}
+	svc := Service{EngineID: s.ID, Container: id, Run: run, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		Parked: replicas(s.Spec) == 0, Saver: isSaver(s.Spec.TaskTemplate)}
 	if cs := s.Spec.TaskTemplate.ContainerSpec; cs != nil {
 		svc.Image = cs.Image
 	}

@@ -1,11 +1,15 @@
 package swarm
 
 import (
+	"maps"
+	"slices"
+	"strconv"
 	"time"
 
 	"berth/internal/ide"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/swarm"
 )
 
@@ -37,14 +41,14 @@ func Spec(cfg Config, rec ide.Container, secretID string) swarm.ServiceSpec {
 		},
 		TaskTemplate: swarm.TaskSpec{
 			ContainerSpec: containerSpec(cfg, rec, secretID),
-			Resources:     resources(rec.Resources),
+			Resources:     resources(rec.Resources, rec.Generic),
 			RestartPolicy: &swarm.RestartPolicy{
 				Condition:   swarm.RestartPolicyConditionOnFailure,
 				Delay:       ptr(restartDelay),
 				MaxAttempts: ptr(uint64(restartAttempts)),
 				Window:      ptr(restartWindow),
 			},
-			Placement: placement(rec.Node),
+			Placement: placement(rec),
 			Networks:  []swarm.NetworkAttachmentConfig{{Target: cfg.Network}},
 			LogDriver: &swarm.Driver{
 				Name:    "json-file",
@@ -63,11 +67,14 @@ func containerSpec(cfg Config, rec ide.Container, secretID string) *swarm.Contai
 		Image:           rec.Image,
 		Labels:          containerLabels(cfg.Instance, rec),
 		Hostname:        rec.ID,
-		Env:             []string{"BERTH_ID=" + rec.ID},
+		Env:             environment(cfg, rec),
+		Mounts:          append([]mount.Mount{workspaceVolume(cfg.Instance, rec)}, tmpfs(rec.Hardening)...),
+		ReadOnly:        rec.Hardening.ReadOnly,
 		User:            userID + ":" + groupID,
 		Init:            ptr(true),
 		StopGracePeriod: ptr(cfg.StopGrace),
 		CapabilityDrop:  []string{"ALL"},
+		CapabilityAdd:   rec.Hardening.Capabilities,
 		Secrets: []*swarm.SecretReference{{
 			SecretID:   secretID,
 			SecretName: secretName(rec.ID, rec.Run),
@@ -76,18 +83,66 @@ func containerSpec(cfg Config, rec ide.Container, secretID string) *swarm.Contai
 	}
 }
 
-func resources(r ide.Resources) *swarm.ResourceRequirements {
+func resources(r ide.Resources, others map[string]int64) *swarm.ResourceRequirements {
 	return &swarm.ResourceRequirements{
 		Limits:       &swarm.Limit{NanoCPUs: r.CPULimit, MemoryBytes: r.MemoryLimit, Pids: r.PIDs},
-		Reservations: &swarm.Resources{NanoCPUs: r.CPUReservation, MemoryBytes: r.MemoryReservation},
+		Reservations: &swarm.Resources{NanoCPUs: r.CPUReservation, MemoryBytes: r.MemoryReservation, GenericResources: generic(others)},
 	}
 }
 
-func placement(node string) *swarm.Placement {
-	if node == "" {
+// generic is what a container reserves of what the engine knows by name only.
+func generic(wanted map[string]int64) (list []swarm.GenericResource) {
+	for _, kind := range slices.Sorted(maps.Keys(wanted)) {
+		list = append(list, swarm.GenericResource{DiscreteResourceSpec: &swarm.DiscreteGenericResource{Kind: kind, Value: wanted[kind]}})
+	}
+	return list
+}
+
+func placement(rec ide.Container) *swarm.Placement {
+	var constraints []string
+	if rec.Node != "" {
+		constraints = append(constraints, "node.id=="+rec.Node)
+	}
+	if constraints = append(constraints, rec.Placement...); constraints == nil {
 		return nil
 	}
-	return &swarm.Placement{Constraints: []string{"node.id==" + node}}
+	return &swarm.Placement{Constraints: constraints}
+}
+
+// volumeName is the name of a container's workspace volume, on each node where
+// it has run and was not yet cleaned up after.
+func volumeName(instance, id string) string { return "berth-" + instance + "-" + id }
+
+// workspaceVolume keeps the workspace over a crash of the container. A new
+// volume gets the owner of the image's folder (Docker documentation,
+// "Volumes": populate a volume using a container).
+func workspaceVolume(instance string, rec ide.Container) mount.Mount {
+	return mount.Mount{
+		Type: mount.TypeVolume, Source: volumeName(instance, rec.ID), Target: ide.WorkspaceDir,
+		VolumeOptions: &mount.VolumeOptions{Labels: map[string]string{LabelInstance: instance, LabelID: rec.ID}},
+	}
+}
+
+// tmpfs are a template's folders in memory; what is in them counts as the
+// container's memory.
+func tmpfs(h ide.Hardening) []mount.Mount {
+	var list []mount.Mount
+	for _, p := range h.Tmpfs {
+		list = append(list, mount.Mount{Type: mount.TypeTmpfs, Target: p, TmpfsOptions: &mount.TmpfsOptions{Mode: 0o1777}})
+	}
+	return list
+}
+
+// environment of a container: the template's, and ours, which win.
+func environment(cfg Config, rec ide.Container) []string {
+	var env []string
+	for _, k := range slices.Sorted(maps.Keys(rec.Env)) {
+		env = append(env, k+"="+rec.Env[k])
+	}
+	if rec.WebCommand != "" {
+		env = append(env, "WEB_COMMAND="+rec.WebCommand)
+	}
+	return append(env, "BERTH_ID="+rec.ID, ide.GraceVariable+"="+strconv.Itoa(int(cfg.StopGrace.Seconds())))
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -103,9 +158,13 @@ const modernAPI = "1.44"
 // every create would take 10 s (measured). Engine 25 has a short interval of
 // its own for the start; older ones get no check, and rely on the probes of
 // the control plane. A check costs about 0.1 s of CPU (an exec in the
-// container), hence the long interval afterwards.
-func modernize(spec *swarm.ServiceSpec) {
+// container), hence the long interval afterwards. An image without an agent
+// has its own check, if any.
+func modernize(spec *swarm.ServiceSpec, rec ide.Container) {
 	spec.TaskTemplate.ContainerSpec.Privileges = &swarm.Privileges{NoNewPrivileges: true}
+	if rec.NoAgent {
+		return
+	}
 	spec.TaskTemplate.ContainerSpec.Healthcheck = &container.HealthConfig{
 		// Only "the agent is alive": a restore may take long, and Swarm kills
 		// what it calls unhealthy.

@@ -34,6 +34,8 @@ func TestSpecGolden(t *testing.T) {
 	local := sample()
 	local.URLs = ide.MakeURLs("http", local.ID, "localhost:8080")
 	local.Node, local.Labels = "", nil
+	hard := sample()
+	hard.Hardening = ide.Hardening{ReadOnly: true, Tmpfs: []string{"/tmp", "/run"}, Capabilities: []string{"CHOWN"}}
 	for name, tc := range map[string]struct {
 		cfg    Config
 		rec    ide.Container
@@ -41,6 +43,7 @@ func TestSpecGolden(t *testing.T) {
 	}{
 		"gateway":             {cfg: Config{}, rec: sample()},
 		"gateway-modern":      {cfg: Config{}, rec: sample(), modern: true},
+		"gateway-hardened":    {cfg: Config{}, rec: hard},
 		"labels-letsencrypt":  {cfg: Config{Routing: RoutingLabels, EntryPoint: "websecure", CertResolver: "letsencrypt"}, rec: sample()},
 		"labels-wildcard":     {cfg: Config{Routing: RoutingLabels, EntryPoint: "websecure"}, rec: sample()},
 		"labels-traefik-v2":   {cfg: Config{Routing: RoutingLabels, TraefikV2: true, EntryPoint: "websecure", CertResolver: "letsencrypt"}, rec: sample()},
@@ -56,7 +59,7 @@ func TestSpecGolden(t *testing.T) {
 			}
 			spec := Spec(cfg, tc.rec, "secret1")
 			if tc.modern {
-				modernize(&spec)
+				modernize(&spec, tc.rec)
 			}
 			got, err := json.MarshalIndent(spec, "", "  ")
 			if err != nil {
@@ -67,6 +70,20 @@ func TestSpecGolden(t *testing.T) {
 				t.Error("the sealed secrets are in the spec")
 			}
 		})
+	}
+}
+
+// An image without an agent has no /agent that a health check could run: Swarm
+// would end each of its tasks.
+func TestNoAgentNoHealthCheck(t *testing.T) {
+	t.Parallel()
+	rec := sample()
+	rec.NoAgent = true
+	spec := Spec(Config{}, rec, "secret1")
+	modernize(&spec, rec)
+	c := spec.TaskTemplate.ContainerSpec
+	if c.Healthcheck != nil || c.Privileges == nil || !c.Privileges.NoNewPrivileges {
+		t.Errorf("got %+v, %+v", c.Healthcheck, c.Privileges)
 	}
 }
 

@@ -21,6 +21,7 @@ type trouble struct {
 	codes    []int           // if not empty, one of these exit codes
 	sentence string          // {image}, {code} and {memory} are filled in
 
+	memory bool // it is about memory
 	// permanent: neither Swarm's next attempt nor ours can succeed.
 	permanent bool
 	// patience is how long the newest task must show this before it is
@@ -59,7 +60,7 @@ var troubles = []trouble{
 		words: []string{"no such image", "pull access denied", "manifest unknown", "repository does not exist",
 			"no matching manifest", "invalid reference format"},
 		sentence: "The image {image} is not on the node and cannot be pulled."},
-	{name: "no memory on the node", phase: phaseEnded, words: []string{"cannot allocate memory"}, patience: restartPatience,
+	{name: "no memory on the node", phase: phaseEnded, words: []string{"cannot allocate memory"}, patience: restartPatience, memory: true,
 		sentence: "The node has no memory left."},
 	{name: "no disk", phase: phaseEnded, words: []string{"no space left on device"}, patience: restartPatience,
 		sentence: "The node's disk is full."},
@@ -73,7 +74,7 @@ var troubles = []trouble{
 		sentence: "The container's agent does not answer."},
 	{name: "cannot execute, says init", phase: phaseEnded, codes: []int{126, 127}, permanent: true,
 		sentence: "The program of the image {image} cannot be executed (exit code {code})."},
-	{name: "killed", phase: phaseEnded, codes: []int{137}, permanent: true,
+	{name: "killed", phase: phaseEnded, codes: []int{137}, permanent: true, memory: true,
 		sentence: "The container was killed (exit code 137): most likely {memory} of memory are too little for it."},
 	{name: "ended by a signal to stop", phase: phaseEnded, codes: []int{143}, patience: restartPatience,
 		sentence: "The container was stopped from outside (exit code 143)."},

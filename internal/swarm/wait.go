@@ -36,11 +36,15 @@ const (
 // that has died at once as running, too. A container elsewhere that dies right
 // after its start may still be returned; call again to learn why.
 func (c *Client) WaitRunning(ctx context.Context, rec ide.Container, progress func(string)) (ide.Task, error) {
+	return c.waitTask(ctx, startWait{c: c, rec: rec, progress: progress, seen: time.Now()})
+}
+
+// waitTask waits for the task of one kind: the container's own, or its saver.
+func (c *Client) waitTask(ctx context.Context, w startWait) (ide.Task, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := startWait{c: c, rec: rec, progress: progress, seen: time.Now()}
 	var task ide.Task
-	err := c.reread(ctx, rec.ID, func(ctx context.Context) (bool, error) {
+	err := c.reread(ctx, w.rec.ID, func(ctx context.Context) (bool, error) {
 		tasks, err := w.read(ctx)
 		if err != nil {
 			return false, err
@@ -59,6 +63,7 @@ func (c *Client) WaitRunning(ctx context.Context, rec ide.Container, progress fu
 type startWait struct {
 	c        *Client
 	rec      ide.Container
+	saver    bool // the task that only saves is waited for
 	progress func(string)
 	service  string    // engine's ID of the service, once it is known
 	seen     time.Time // when there was a task last, or the wait began
@@ -87,6 +92,7 @@ func (w *startWait) read(ctx context.Context) ([]swarm.Task, error) {
 		w.service = s.EngineID
 	}
 	tasks, err := w.c.tasksOf(ctx, w.rec.ID, w.rec.Run, w.service)
+	tasks = slices.DeleteFunc(tasks, func(t swarm.Task) bool { return isSaver(t.Spec) != w.saver })
 	if len(tasks) == 0 {
 		w.service = ""
 	}

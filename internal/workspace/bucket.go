@@ -39,7 +39,7 @@ type Config struct {
 
 	KeepGenerations int           // at least so many are kept; 0 is 10
 	KeepFor         time.Duration // and all that are younger; 0 is 7 days
-	Grace           time.Duration // no object younger than this is collected; 0 is 24 h
+	Grace           time.Duration // no object younger than this is collected; 0 is 24 h, the least 2 s
 
 	// A file that is not in the last generation and would pass one of these is
 	// left out and reported. 0 is 500,000 files, 100 GiB, 40 GiB.
@@ -47,6 +47,9 @@ type Config struct {
 	MaxBytes     int64
 	MaxFileBytes int64
 }
+
+// minGrace is more than the second to which S3 tells an object's time.
+const minGrace = 2 * time.Second
 
 // The server-side encryptions.
 const (
@@ -65,6 +68,9 @@ type Bucket struct {
 	creds  *rotating
 	sse    encrypt.ServerSide
 
+	// patience is for how long a writer waits for a collector.
+	patience time.Duration
+
 	mu      sync.Mutex
 	checked bool // Check has succeeded
 }
@@ -80,6 +86,7 @@ func New(cfg Config) (*Bucket, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = 24 * time.Hour
 	}
+	cfg.Grace = max(cfg.Grace, minGrace)
 	if cfg.MaxFiles == 0 {
 		cfg.MaxFiles = 500_000
 	}
@@ -99,7 +106,7 @@ func New(cfg Config) (*Bucket, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
 		return nil, ide.Errorf(ide.ValidationFailed, "The S3 endpoint is not a URL of the form https://host:port.")
 	}
-	b := &Bucket{cfg: cfg, prefix: strings.Trim(cfg.Prefix, "/"), creds: &rotating{value: cfg.Credentials}}
+	b := &Bucket{cfg: cfg, prefix: strings.Trim(cfg.Prefix, "/"), creds: &rotating{value: cfg.Credentials}, patience: time.Minute}
 	if b.prefix != "" {
 		b.prefix += "/"
 	}
@@ -237,8 +244,11 @@ func (b *Bucket) key(name string) string { return b.prefix + name }
 // restored from here.
 func (b *Bucket) place() string { return b.cfg.Endpoint + "/" + b.cfg.Bucket + "/" + b.prefix }
 
+// putOptions has every write signed with the SHA-256 of all of it, which the
+// store then checks. The client's own way signs chunk by chunk over HTTP, which
+// stores other than AWS keep as the object's encoding, and nothing over HTTPS.
 func (b *Bucket) putOptions() minio.PutObjectOptions {
-	return minio.PutObjectOptions{ServerSideEncryption: b.sse, ContentType: "application/octet-stream"}
+	return minio.PutObjectOptions{ServerSideEncryption: b.sse, ContentType: "application/octet-stream", DisableContentSha256: true}
 }
 
 // newAuthor returns the name under which one process writes.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -28,12 +29,12 @@ import (
 // there when all is uploaded and before it commits, and waits while one of its
 // objects is named. So either the collector sees the new generation, or the
 // writer sees the collector's list, or the upload was before the list and the
-// object is young.
+// object is young. A collector stops within half of the time for which a writer
+// waits, so that one that has died holds up nobody for long.
 //
 // Generations go in the order of their numbers.
 
-// collectFor bounds one run of collecting: a list below .berth/collect that is
-// older by far is of one that has died.
+// collectFor bounds one run of collecting; the next save goes on.
 const collectFor = 5 * time.Minute
 
 // sweepEvery is how often objects are looked for that no generation ever had:
@@ -44,6 +45,8 @@ const sweepEvery = 24 * time.Hour
 type doomed struct {
 	Author  string `json:"author"`
 	Objects []Sum  `json:"objects"`
+
+	key, etag string // of the list itself
 }
 
 // collect removes the generations that are outdated and the objects that no
@@ -188,21 +191,37 @@ func (w *Workspace) abandoned(ctx context.Context, now time.Time) error {
 	return explain("end an upload", err)
 }
 
+// batch is how many objects one list names.
+const batch = 500
+
 // delete removes objects by the rules above.
-func (w *Workspace) delete(ctx context.Context, sums []Sum, now time.Time) (int, error) {
-	data, err := json.Marshal(doomed{w.author, sums})
+func (w *Workspace) delete(ctx context.Context, sums []Sum, now time.Time) (removed int, err error) {
+	for some := range slices.Chunk(sums, batch) {
+		n, err := w.deleteSome(ctx, some, now)
+		removed += n
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+func (w *Workspace) deleteSome(ctx context.Context, sums []Sum, now time.Time) (int, error) {
+	data, err := json.Marshal(doomed{Author: w.author, Objects: sums})
 	if err != nil {
 		return 0, fmt.Errorf("write list: %w", err)
 	}
-	marker := w.b.key(collectDir + strconv.FormatInt(w.header.Generation, 10) + ".json")
-	if _, err := w.b.put(ctx, marker, data); err != nil {
-		return 0, err
-	}
+	marker := w.b.collectKey(w.header.Generation)
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		w.b.remove(ctx, marker) // if not now, it is passed over when it is old
+		w.b.remove(ctx, marker) // else whoever waits for it does
 	}()
+	if _, err := w.b.put(ctx, marker, data); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.b.patience/2)
+	defer cancel()
 	if newest, err := w.b.newest(ctx); err != nil || newest != w.header.Generation {
 		return 0, err
 	}
@@ -216,6 +235,10 @@ func (w *Workspace) delete(ctx context.Context, sums []Sum, now time.Time) (int,
 		return w.b.remove(ctx, w.b.objectKey(sum))
 	})
 	return int(removed.Load()), err
+}
+
+func (b *Bucket) collectKey(n int64) string {
+	return b.key(collectDir + strconv.FormatInt(n, 10) + ".json")
 }
 
 // errAgain: what was uploaded may have been deleted since; scan again.
@@ -233,22 +256,39 @@ func (w *Workspace) clearToCommit(ctx context.Context, entries []Entry) error {
 		has[e.Sum] = true
 	}
 	again := false
+	since := map[string]time.Time{} // when a list was first seen, by our clock
 	for {
-		named, err := w.condemned(ctx)
+		lists, err := w.b.condemned(ctx)
 		if err != nil {
 			return err
 		}
-		hit := false
-		for _, sum := range named {
-			if has[sum] {
-				hit = true
-				w.uploads.forget(sum)
+		busy := false
+		for _, list := range lists {
+			hit := false
+			for _, sum := range list.Objects {
+				if has[sum] {
+					hit = true
+					w.uploads.forget(sum)
+				}
+			}
+			if !hit {
+				continue
+			}
+			again = true
+			if since[list.etag].IsZero() {
+				since[list.etag] = time.Now()
+			}
+			// Its author is dead if it worked in this very directory, or if it
+			// does not stop when it has to.
+			if list.Author != w.before && time.Since(since[list.etag]) < w.b.patience {
+				busy = true
+			} else if err := w.b.remove(ctx, list.key); err != nil {
+				return err
 			}
 		}
-		if !hit {
+		if !busy {
 			break
 		}
-		again = true
 		pause(ctx, 250*time.Millisecond)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -260,28 +300,25 @@ func (w *Workspace) clearToCommit(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
-// condemned returns what collectors are deleting now.
-func (w *Workspace) condemned(ctx context.Context) ([]Sum, error) {
-	markers, err := w.b.numbered(ctx, collectDir)
+// condemned returns the lists of what collectors are deleting now.
+func (b *Bucket) condemned(ctx context.Context) ([]doomed, error) {
+	prefix := b.key(collectDir)
+	var lists []doomed
+	err := b.list(ctx, prefix, func(o minio.ObjectInfo) error {
+		lists = append(lists, doomed{key: o.Key, etag: o.Key + " " + o.ETag})
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	var sums []Sum
-	for _, m := range markers {
-		if time.Since(m.at) > 3*collectFor {
-			continue // its author has died
-		}
-		data, found, err := w.b.get(ctx, w.b.key(collectDir+strconv.FormatInt(m.number, 10)+".json"), maxJournal)
+	for i := range lists {
+		data, found, err := b.get(ctx, lists[i].key, maxJournal)
 		if err != nil {
 			return nil, err
 		}
-		var d doomed
-		if found {
-			if err := json.Unmarshal(data, &d); err != nil {
-				return nil, asDamaged(m.number, err)
-			}
-			sums = append(sums, d.Objects...)
+		if found && json.Unmarshal(data, &lists[i]) != nil {
+			return nil, damaged("The list %s cannot be read.", lists[i].key)
 		}
 	}
-	return sums, nil
+	return lists, nil
 }

@@ -33,7 +33,7 @@ var (
 )
 
 // Unavailable is the code of a failure of the store that may pass.
-const Unavailable ide.Code = "S3_UNAVAILABLE"
+const Unavailable = ide.S3Unavailable
 
 func taken(generation int64) error {
 	return &ide.Error{Code: ide.Conflict, Permanent: true, Err: ErrTaken,
@@ -79,6 +79,8 @@ var reasons = map[string]struct {
 	"NotImplemented":               {"the store cannot do this", true},
 	"RequestTimeTooSkewed":         {"the clocks of this machine and of the store differ too much", false},
 	"ExpiredToken":                 {"the session token has expired", false},
+	"RequestTimeout":               {"the store waited in vain for the request", false},
+	"BadRequest":                   {"the store could not read the request", false},
 	"SlowDown":                     {"the store asks for fewer requests", false},
 	"QuotaExceeded":                {"the store's quota is used up", false},
 	"XMinioStorageFull":            {"the store is full", false},
@@ -186,6 +188,9 @@ func try(ctx context.Context, doing string, f func() error) error {
 		err := f()
 		if err == nil {
 			return nil
+		}
+		if file := (*fileError)(nil); errors.As(err, &file) {
+			return err
 		}
 		if err = explain(doing, err); attempt == 4 || ide.IsPermanent(err) || ctx.Err() != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,10 @@ import (
 	"github.com/rclone/gofakes3"
 	"github.com/rclone/gofakes3/s3mem"
 )
+
+var quiet = log.New(io.Discard, "", 0)
+
+func sumHex(text string) string { return Sum(sha256.Sum256([]byte(text))).String() }
 
 // server is an S3 store on loopback.
 type server struct {
@@ -34,7 +39,7 @@ type server struct {
 // by itself it looks and writes in two steps.
 func memory(t testing.TB) server {
 	t.Helper()
-	fake := gofakes3.New(s3mem.New(), gofakes3.WithAutoBucket(true), gofakes3.WithLogger(gofakes3.StdLog(log.New(io.Discard, "", 0)))).Server()
+	fake := gofakes3.New(s3mem.New(), gofakes3.WithAutoBucket(true), gofakes3.WithLogger(gofakes3.StdLog(quiet))).Server()
 	var mu sync.Mutex
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && r.Header.Get("If-None-Match") != "" {
@@ -72,14 +77,9 @@ func versity(t testing.TB) server {
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := freeAddress(t)
 	s := server{"http://" + addr, Credentials{AccessKey: "access", SecretKey: "secretsecret"}}
-	cmd := exec.Command(bin, "--port", addr, "--iam-dir", iam, "--quiet", "posix", data)
+	cmd := exec.Command(bin, "--port", addr, "--iam-dir", iam, "--quiet", "--keep-alive", "posix", data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.keys.AccessKey, "ROOT_SECRET_KEY="+s.keys.SecretKey)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -91,13 +91,31 @@ func versity(t testing.TB) server {
 		cmd.Wait()
 	})
 	waitFor(t, "versitygw to answer", func() bool {
-		c, err := net.Dial("tcp", addr)
+		res, err := http.Get(s.url)
 		if err == nil {
-			c.Close()
+			res.Body.Close()
 		}
 		return err == nil
 	})
 	return s
+}
+
+var lastPort atomic.Int32
+
+// freeAddress returns one that nobody listens on, and that no listener or
+// connection of another test is given by chance before it is used.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	for range 1000 {
+		port := 20_000 + (os.Getpid()*37+int(lastPort.Add(1)))%10_000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // waitFor polls until it is so.

@@ -59,6 +59,9 @@ func (p *placing) outside(ctx context.Context, imported bool) error {
 			return fmt.Errorf("file %.200q: %w", f.path, err)
 		}
 		same := sum == f.sum // a copy of ours that was not journalled in time
+		if same {
+			f.mtime = f.saved
+		}
 		if p.report.Local {
 			applied, err := p.settleLocal(f, sum)
 			if err != nil || applied {

@@ -31,6 +31,7 @@ type plainFile struct {
 // Mirrored says what was done to the plain files.
 type Mirrored struct {
 	Copied, Removed int
+	Took            time.Duration // included in that of the save
 	// Conflicts are plain files that another program has written since they were
 	// copied: they are left, and win at the next restore.
 	Conflicts []string
@@ -141,12 +142,17 @@ func (w *Workspace) mirror(ctx context.Context) (m Mirrored, err error) {
 	if len(removes)+len(copies) == 0 {
 		return m, nil
 	}
-	j := journal{Generation: w.header.Generation, Author: w.author, Plain: map[string]journalLine{}}
+	began := time.Now()
+	defer func() { m.Took = time.Since(began) }()
+	j, err := w.openJournal(ctx)
+	if err != nil {
+		return m, err
+	}
 	for _, t := range removes {
-		j.Plain[t.path] = journalLine{Old: t.etags}
+		j.add(t.path, journalLine{Old: t.etags})
 	}
 	for _, t := range copies {
-		j.Plain[t.path] = journalLine{Old: t.etags, New: t.entry.ETag, Sum: &t.entry.Sum}
+		j.add(t.path, journalLine{Old: t.etags, New: t.entry.ETag, Sum: &t.entry.Sum})
 	}
 	if err := w.writeJournal(ctx, j); err != nil {
 		return m, err
@@ -169,6 +175,52 @@ func (w *Workspace) mirror(ctx context.Context) (m Mirrored, err error) {
 	}
 	slices.Sort(m.Conflicts)
 	return m, err
+}
+
+// add says what is about to be done at a path, and forgets nothing that was to
+// be done there before: a request that was given up may still be carried out.
+func (j *journal) add(p string, line journalLine) {
+	was := j.Plain[p]
+	if was.New != "" {
+		was.Old = append(was.Old, was.New)
+	}
+	for _, etag := range was.Old {
+		if etag != line.New && !slices.Contains(line.Old, etag) {
+			line.Old = append(slices.Clone(line.Old), etag)
+		}
+	}
+	j.Plain[p] = line
+}
+
+// openJournal returns the journal of the base, with what it has already: by an
+// attempt before, in this process or in another.
+func (w *Workspace) openJournal(ctx context.Context) (journal, error) {
+	n := w.header.Generation
+	if w.journal.Generation != n {
+		j, err := w.b.readJournal(ctx, n)
+		if err != nil {
+			return journal{}, err
+		}
+		w.journal = j
+	}
+	w.journal.Author = w.author
+	return w.journal, nil
+}
+
+// readJournal returns the journal of a generation, an empty one if there is none.
+func (b *Bucket) readJournal(ctx context.Context, n int64) (journal, error) {
+	j := journal{Generation: n, Plain: map[string]journalLine{}}
+	data, found, err := b.get(ctx, b.journalKey(n), maxJournal)
+	if err != nil || !found {
+		return j, err
+	}
+	if err := json.Unmarshal(data, &j); err != nil {
+		return j, asDamaged(n, err)
+	}
+	if j.Plain == nil {
+		j.Plain = map[string]journalLine{}
+	}
+	return j, nil
 }
 
 func (w *Workspace) writeJournal(ctx context.Context, j journal) error {

@@ -36,12 +36,12 @@ var emptySum = Sum(sha256.Sum256(nil))
 // put writes a small object of Berth's own. The store checks the SHA-256 of
 // what arrives, which is part of the signature.
 func (b *Bucket) put(ctx context.Context, key string, data []byte) (etag string, err error) {
-	return b.putSum(ctx, key, data, sha256.Sum256(data), b.putOptions())
+	return b.putSum(ctx, key, bytes.NewReader(data), int64(len(data)), sha256.Sum256(data), b.putOptions())
 }
 
-func (b *Bucket) putSum(ctx context.Context, key string, data []byte, sum Sum, opts minio.PutObjectOptions) (etag string, err error) {
+func (b *Bucket) putSum(ctx context.Context, key string, data io.ReadSeeker, size int64, sum Sum, opts minio.PutObjectOptions) (etag string, err error) {
 	err = try(ctx, "write an object", func() error {
-		info, err := b.s3.PutObject(ctx, b.cfg.Bucket, key, bytes.NewReader(data), int64(len(data)), "", sum.String(), opts)
+		info, err := b.s3.PutObject(ctx, b.cfg.Bucket, key, data, size, "", sum.String(), opts)
 		etag = info.ETag
 		return err
 	})

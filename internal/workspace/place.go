@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -74,6 +75,8 @@ func (p *placing) all(ctx context.Context, r *Restored, extras bool) error {
 			return err
 		}
 	}
+	// the largest first: none is left to come alone at the end
+	slices.SortStableFunc(files, func(a, b string) int { return cmp.Compare(p.w.base[b].Size, p.w.base[a].Size) })
 	if err := parallel(ctx, files, p.file); err != nil {
 		return err
 	}
@@ -180,25 +183,16 @@ func (p *placing) file(ctx context.Context, q string) error {
 	if err != nil {
 		return err
 	}
-	root := p.w.local.root
-	at := q
-	if !there {
-		at = p.temp()
-		defer root.Remove(at)
-		if err := p.fetch(ctx, at, k.Entry); err != nil {
-			return fmt.Errorf("file %.200q: %w", q, err)
-		}
-	}
-	t := time.Unix(0, k.MTime)
-	if err := errors.Join(root.Chmod(at, fileMode(k.Mode)), root.Chtimes(at, t, t)); err != nil {
-		return err
-	}
-	if !there {
-		if err := p.rename(at, q); err != nil {
+	var info fs.FileInfo
+	if there {
+		root, t := p.w.local.root, time.Unix(0, k.MTime)
+		if err := errors.Join(root.Chmod(q, fileMode(k.Mode)), root.Chtimes(q, t, t)); err != nil {
 			return err
 		}
+		info, err = root.Lstat(q)
+	} else {
+		info, err = p.place(ctx, k.Entry)
 	}
-	info, err := root.Lstat(q)
 	if err != nil {
 		return err
 	}
@@ -208,6 +202,34 @@ func (p *placing) file(ctx context.Context, q string) error {
 	p.mu.Unlock()
 	p.show(1, k.Size, false)
 	return nil
+}
+
+// place writes an object to a new file, puts that in its place, and returns how
+// it looks there.
+func (p *placing) place(ctx context.Context, e Entry) (info fs.FileInfo, err error) {
+	root, temp, placed := p.w.local.root, p.temp(), false
+	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		err = errors.Join(err, f.Close())
+		if !placed {
+			root.Remove(temp)
+		}
+	}()
+	if err := p.fetch(ctx, f, e); err != nil {
+		return nil, fmt.Errorf("file %.200q: %w", e.Path, err)
+	}
+	t := time.Unix(0, e.MTime)
+	if err := errors.Join(f.Chmod(fileMode(e.Mode)), root.Chtimes(temp, t, t)); err != nil {
+		return nil, err
+	}
+	if err := p.rename(temp, e.Path); err != nil {
+		return nil, err
+	}
+	placed = true
+	return f.Stat()
 }
 
 // rename puts a finished file in its place; what stands there gives way.
@@ -246,19 +268,13 @@ func (p *placing) has(q string, size int64, sum Sum) (bool, error) {
 	return Sum(h.Sum(nil)) == sum, nil
 }
 
-// fetch writes an object to a new file, and checks that it is what it is
-// called.
-func (p *placing) fetch(ctx context.Context, temp string, e Entry) error {
-	f, err := p.w.local.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+// fetch writes an object to a file, and checks that it is what it is called.
+func (p *placing) fetch(ctx context.Context, f *os.File, e Entry) error {
 	if e.Size == 0 {
-		return f.Close()
+		return nil
 	}
 	key := p.w.b.objectKey(e.Sum)
-	err = try(ctx, "read an object", func() error {
+	return try(ctx, "read an object", func() error {
 		body, _, err := p.w.b.open(ctx, key, "")
 		if isMissing(err) {
 			return damaged("The object %s, which generation %d needs, is missing.", e.Sum, p.w.header.Generation)
@@ -273,8 +289,10 @@ func (p *placing) fetch(ctx context.Context, temp string, e Entry) error {
 		}
 		return err
 	})
-	return errors.Join(err, f.Close())
 }
+
+// buffers are for copying what is longer than the connection's own.
+var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
 
 // write replaces what a file holds.
 func (p *placing) write(f *os.File, r io.Reader) (int64, Sum, error) {
@@ -282,7 +300,9 @@ func (p *placing) write(f *os.File, r io.Reader) (int64, Sum, error) {
 		return 0, Sum{}, err
 	}
 	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, h), r)
+	buffer := buffers.Get().(*[128 << 10]byte)
+	defer buffers.Put(buffer)
+	n, err := io.CopyBuffer(io.MultiWriter(f, h), r, buffer[:])
 	return n, Sum(h.Sum(nil)), err
 }
 

@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -42,7 +41,8 @@ type outside struct {
 	size  int64
 	mtime time.Time
 	mode  uint32
-	sum   Sum // what our file had there; zero if it had none
+	sum   Sum       // what our file had there; zero if it had none
+	saved time.Time // its time
 }
 
 // survey is what a look at the plain files has found.
@@ -61,13 +61,9 @@ func (b *Bucket) journals(ctx context.Context) (map[string][]journalLine, error)
 	var mu sync.Mutex
 	lines := map[string][]journalLine{}
 	err = parallel(ctx, all, func(ctx context.Context, g generation) error {
-		data, found, err := b.get(ctx, b.journalKey(g.number), maxJournal)
-		if err != nil || !found {
+		j, err := b.readJournal(ctx, g.number)
+		if err != nil {
 			return err
-		}
-		var j journal
-		if err := json.Unmarshal(data, &j); err != nil {
-			return asDamaged(g.number, err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -132,7 +128,7 @@ func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 		}
 		f := outside{path: p, etag: o.ETag, size: o.Size, mtime: o.LastModified, mode: 0o644}
 		if isFile {
-			f.mode, f.sum = k.Mode, k.Sum
+			f.mode, f.sum, f.saved = k.Mode, k.Sum, time.Unix(0, k.MTime)
 		}
 		s.files = append(s.files, f)
 		return nil

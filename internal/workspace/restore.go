@@ -61,6 +61,7 @@ func (w *Workspace) bring(ctx context.Context, progress func(Progress), resume b
 	if err != nil {
 		return r, err
 	}
+	w.before = was.Author
 	whole := was.Restored && was.Place == w.b.place() && (was.Boot == "" || was.Boot == bootID())
 	if resume && !whole {
 		return r, &ide.Error{Code: ide.Conflict, Permanent: true, Err: ErrNotRestored,

@@ -28,6 +28,10 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 		return Saved{}, &ide.Error{Code: ide.Conflict, Err: ErrNotRestored,
 			Message: "The workspace is not the directory that was restored."}
 	}
+	// The user may have removed Berth's directory with everything else.
+	if err := w.local.root.MkdirAll(tempDir, 0o700); err != nil {
+		return Saved{}, fmt.Errorf("save workspace: %w", err)
+	}
 	if err := w.settle(ctx); err != nil {
 		return Saved{}, w.remember(err)
 	}
@@ -58,10 +62,19 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 	return s, nil
 }
 
+// Claim saves as Save does, and makes a generation also where nothing has
+// changed: a writer that still has the one before can then save no more.
+func (w *Workspace) Claim(ctx context.Context) (Saved, error) {
+	w.mu.Lock()
+	w.claim = true
+	w.mu.Unlock()
+	return w.Save(ctx)
+}
+
 // scanAndCommit returns the tree, if it came to one, with what went wrong.
 func (w *Workspace) scanAndCommit(ctx context.Context) (t *tree, err error) {
 	for range 3 {
-		t, err = w.scan(ctx, func(ctx context.Context, p string, t *tree) error { return w.uploads.store(ctx, w, p, t) })
+		t, err = w.scan(ctx, w.storeFile)
 		if err != nil {
 			return nil, fmt.Errorf("save workspace: %w", err)
 		}
@@ -89,7 +102,7 @@ func sameEntry(a, b Entry) bool {
 
 // changed compares a scan with the base.
 func (w *Workspace) changed(t *tree) bool {
-	if len(t.entries) != len(w.base) {
+	if w.claim || len(t.entries) != len(w.base) {
 		return true
 	}
 	return slices.ContainsFunc(t.entries, func(k known) bool {
@@ -116,7 +129,7 @@ func (w *Workspace) commit(ctx context.Context, t *tree) error {
 		if err == nil {
 			w.setHeader(h)
 			w.adoptTree(t)
-			w.ours, w.newestAt = true, time.Now()
+			w.ours, w.newestAt, w.claim = true, time.Now(), false
 			return w.writeState()
 		}
 		if !isRefused(err) {

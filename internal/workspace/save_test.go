@@ -52,7 +52,13 @@ func oddTree(t testing.TB, dir string) {
 
 func eachServer(t *testing.T, f func(t *testing.T, s server)) {
 	t.Run("memory", func(t *testing.T) { t.Parallel(); f(t, memory(t)) })
-	t.Run("versitygw", func(t *testing.T) { t.Parallel(); f(t, versity(t)) })
+	t.Run("versitygw", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("-short: with the store in this process only")
+		}
+		t.Parallel()
+		f(t, versity(t))
+	})
 }
 
 func TestSavedTreeComesBack(t *testing.T) {

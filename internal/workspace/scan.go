@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -78,6 +80,8 @@ type tree struct {
 	ignored   int
 	files     int   // found so far, for the limits
 	bytes     int64 // the same
+
+	vanished atomic.Int64 // paths that were listed and then not there
 }
 
 func (t *tree) add(k known) {
@@ -92,7 +96,12 @@ type scanner struct {
 	t     *tree
 	rules ignoreRules
 	found func(ctx context.Context, p string) // a file that has to be read
-	late  []string                            // directories that are walked last
+
+	// Of git repositories: files that are read after all refs, and directories
+	// that are walked last. What is entered there stays when it is looked at again.
+	packedRefs map[string]bool
+	objects    []string
+	entered    map[string]bool
 }
 
 // scan returns the workspace as entries in order. store is called, several
@@ -103,13 +112,11 @@ func (w *Workspace) scan(ctx context.Context, store func(context.Context, string
 	if err != nil {
 		return nil, err
 	}
-	s := &scanner{w: w, t: t, rules: rules}
+	s := &scanner{w: w, t: t, rules: rules, packedRefs: map[string]bool{}}
 	if err := s.pass(ctx, []string{""}, store); err != nil {
 		return nil, err
 	}
-	// What a git repository's refs and index name was written before them. Its
-	// objects are looked for when those have been read, so that none is missing.
-	if err := s.pass(ctx, s.late, store); err != nil {
+	if err := s.repositories(ctx, store); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(t.entries, func(a, b known) int { return strings.Compare(a.Path, b.Path) })
@@ -118,8 +125,8 @@ func (w *Workspace) scan(ctx context.Context, store func(context.Context, string
 }
 
 // pass walks directories while workers read what it finds, and waits for both.
-func (s *scanner) pass(ctx context.Context, dirs []string, store func(context.Context, string, *tree) error) error {
-	if len(dirs) == 0 {
+func (s *scanner) pass(ctx context.Context, paths []string, store func(context.Context, string, *tree) error) error {
+	if len(paths) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -145,8 +152,8 @@ func (s *scanner) pass(ctx context.Context, dirs []string, store func(context.Co
 		}
 	}
 	var err error
-	for _, dir := range dirs {
-		if err = s.walk(ctx, dir); err != nil {
+	for _, p := range paths {
+		if err = s.visit(ctx, p); err != nil {
 			break
 		}
 	}
@@ -174,25 +181,39 @@ func (s *scanner) walk(ctx context.Context, dir string) error {
 		if dir != "" {
 			p = dir + "/" + p
 		}
-		if p == reserved {
+		if p == reserved || s.entered[p] {
 			continue
 		}
-		info, err := os.Lstat(filepath.Join(s.w.local.dir, p))
-		if err != nil {
-			if err := s.unreadable(p, err); err != nil {
-				return err
-			}
+		if s.isPackedRefs(p) {
+			s.packedRefs[p] = true
 			continue
 		}
-		if s.rules.match(p, info.IsDir()) {
-			s.t.ignored++
-			continue
-		}
-		if err := s.enter(ctx, p, info); err != nil {
+		if err := s.look(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// visit walks a directory, or takes in a file that was put off.
+func (s *scanner) visit(ctx context.Context, p string) error {
+	if path.Base(p) == packedRefs {
+		return s.look(ctx, p)
+	}
+	return s.walk(ctx, p)
+}
+
+// look takes in a path unless it is ignored.
+func (s *scanner) look(ctx context.Context, p string) error {
+	info, err := os.Lstat(filepath.Join(s.w.local.dir, p))
+	if err != nil {
+		return s.unreadable(p, err)
+	}
+	if s.rules.match(p, info.IsDir()) {
+		s.t.ignored++
+		return nil
+	}
+	return s.enter(ctx, p, info)
 }
 
 // enter takes in one path.
@@ -203,7 +224,8 @@ func (s *scanner) enter(ctx context.Context, p string, info fs.FileInfo) error {
 		e.Kind = Dir
 		s.t.add(known{Entry: e})
 		if s.isGitObjects(p) {
-			s.late = append(s.late, p)
+			s.objects = append(s.objects, p)
+			s.packedRefs[path.Join(path.Dir(p), packedRefs)] = true // which may come yet
 			return nil
 		}
 		return s.walk(ctx, p)
@@ -219,16 +241,6 @@ func (s *scanner) enter(ctx context.Context, p string, info fs.FileInfo) error {
 		s.t.skipped.add(p, "it is not a file, directory or link")
 	}
 	return nil
-}
-
-// isGitObjects says whether a directory holds the objects of a repository.
-func (s *scanner) isGitObjects(p string) bool {
-	parent, ok := strings.CutSuffix(p, "/objects")
-	if !ok {
-		return false
-	}
-	_, err := os.Lstat(filepath.Join(s.w.local.dir, parent, "HEAD"))
-	return err == nil
 }
 
 func (s *scanner) file(ctx context.Context, p string, info fs.FileInfo) error {
@@ -270,6 +282,7 @@ func (s *scanner) file(ctx context.Context, p string, info fs.FileInfo) error {
 // an error must not look like a deletion. Gone is gone.
 func (s *scanner) unreadable(p string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
+		s.t.vanished.Add(1)
 		return nil
 	}
 	s.w.keep(s.t, p, bare(err))

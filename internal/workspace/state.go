@@ -107,7 +107,8 @@ func (l *local) prepare() error {
 func (l *local) close() error {
 	var err error
 	if l.lock != nil {
-		err = l.lock.Close()
+		// Closing alone leaves the lock to a child that is being started.
+		err = errors.Join(syscall.Flock(int(l.lock.Fd()), syscall.LOCK_UN), l.lock.Close())
 	}
 	return errors.Join(err, l.root.Close())
 }
@@ -138,10 +139,6 @@ func (l *local) readState() (s state, err error) {
 func (l *local) writeState(s state) error {
 	b, err := json.Marshal(s)
 	if err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
-	// The user may have removed Berth's directory with everything else.
-	if err := l.root.MkdirAll(tempDir, 0o700); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	temp := tempDir + "/state"

@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,11 +18,11 @@ import (
 )
 
 const (
-	smallFile  = 128 << 10 // read into a worker's own buffer
-	partSize   = 5 << 20   // the least that S3 allows for a part
-	maxParts   = 10_000    // the most that S3 allows in an object
-	bigBuffers = 3         // of partSize, shared
-	readAgain  = 3         // how often a file that changes is read before it is copied
+	smallFile   = 128 << 10 // read once, into a buffer; longer ones are read again as they are sent
+	partSize    = 8 << 20   // S3 allows 5 MiB and more
+	maxParts    = 10_000    // the most that S3 allows in an object
+	partsAtOnce = 4         // of all files
+	readAgain   = 3         // how often a file that changes is read before it is copied
 )
 
 // errChanged: the file is not what it was when reading began.
@@ -33,8 +32,8 @@ var errChanged = errors.New("it changes while it is read")
 type uploader struct {
 	b     *Bucket
 	local *local
-	small chan []byte
-	big   chan []byte
+	bufs  chan []byte
+	slots chan struct{} // for parts
 
 	mu    sync.Mutex
 	have  map[Sum]sentObject    // objects that the base has or that were uploaded since it was committed
@@ -86,27 +85,28 @@ func (u *uploader) forget(sum Sum) {
 }
 
 func newUploader(b *Bucket, l *local) *uploader {
-	u := &uploader{b: b, local: l, small: make(chan []byte, workers), big: make(chan []byte, bigBuffers), have: map[Sum]sentObject{}, doing: map[Sum]chan struct{}{}}
-	for range workers {
-		u.small <- nil
+	u := &uploader{
+		b: b, local: l, bufs: make(chan []byte, workers), slots: make(chan struct{}, partsAtOnce),
+		have: map[Sum]sentObject{}, doing: map[Sum]chan struct{}{},
 	}
-	for range bigBuffers {
-		u.big <- nil
+	for range workers {
+		u.bufs <- nil
 	}
 	return u
 }
 
-// take waits for a buffer of a pool, which makes it when first used.
-func take(pool chan []byte, size int) []byte {
-	if b := <-pool; b != nil {
+// buffer waits for a buffer, which is made when first used.
+func (u *uploader) buffer() []byte {
+	if b := <-u.bufs; b != nil {
 		return b
 	}
-	return make([]byte, size)
+	return make([]byte, smallFile)
 }
 
-// store reads a file until it holds still, uploads what the bucket has not,
-// and enters it. Only the store's errors end a save; a file's are reported.
-func (u *uploader) store(ctx context.Context, w *Workspace, p string, t *tree) error {
+// storeFile reads a file until it holds still, uploads what the bucket has
+// not, and enters it. Only the store's errors end a save; a file's are reported.
+func (w *Workspace) storeFile(ctx context.Context, p string, t *tree) error {
+	u := w.uploads
 	var k known
 	var err error
 	for attempt := range readAgain {
@@ -126,6 +126,7 @@ func (u *uploader) store(ctx context.Context, w *Workspace, p string, t *tree) e
 			t.unsettled.add(p, "it changes all the time: saved as it was at one moment")
 		}
 	case errors.Is(err, fs.ErrNotExist):
+		t.vanished.Add(1)
 	case errors.As(err, &trouble):
 		w.keep(t, p, bare(trouble.err))
 	default:
@@ -221,32 +222,83 @@ func (u *uploader) readCopy(ctx context.Context, p string) (known, error) {
 // what was sent.
 func (u *uploader) content(ctx context.Context, f *os.File, size int64, still func() error) (e Entry, err error) {
 	e.Size = size
-	pool, length := u.small, smallFile
-	if size > smallFile && size <= partSize {
-		pool, length = u.big, partSize
-	}
-	buf := take(pool, length)
-	defer func() { pool <- buf }()
-	h := sha256.New()
-	if size <= partSize {
+	buf := u.buffer()
+	defer func() { u.bufs <- buf }()
+	if size <= smallFile {
 		if _, err := io.ReadFull(io.NewSectionReader(f, 0, size), buf[:size]); err != nil {
 			return e, changedOr(err)
 		}
-		h.Write(buf[:size])
-	} else if n, err := io.CopyBuffer(onlyWriter{h}, onlyReader{io.NewSectionReader(f, 0, size)}, buf); err != nil || n != size {
-		return e, changedOr(err)
+		e.Sum = sha256.Sum256(buf[:size])
+		if err := still(); err != nil {
+			return e, err
+		}
+		e.ETag, err = u.once(ctx, e.Sum, size, func() (string, error) {
+			return u.b.putSum(ctx, u.b.objectKey(e.Sum), bytes.NewReader(buf[:size]), size, e.Sum, u.b.putOptions())
+		})
+		return e, err
 	}
-	h.Sum(e.Sum[:0])
+	whole := sha256.New()
+	var parts []*checked
+	for at := int64(0); at < size; at += partSize {
+		p := &checked{SectionReader: io.NewSectionReader(f, at, min(partSize, size-at)), hash: sha256.New()}
+		if n, err := io.CopyBuffer(onlyWriter{io.MultiWriter(whole, p.hash)}, onlyReader{p.SectionReader}, buf); err != nil || n != p.Size() {
+			return e, changedOr(err)
+		}
+		p.hash.Sum(p.sum[:0])
+		p.hash.Reset()
+		p.left = p.Size()
+		parts = append(parts, p)
+	}
+	whole.Sum(e.Sum[:0])
 	if err := still(); err != nil {
 		return e, err
 	}
 	e.ETag, err = u.once(ctx, e.Sum, size, func() (string, error) {
-		if size > partSize {
-			return u.parts(ctx, f, size, e.Sum)
+		if len(parts) > 1 {
+			return u.parts(ctx, parts, size, e.Sum)
 		}
-		return u.b.putSum(ctx, u.b.objectKey(e.Sum), buf[:size], e.Sum, u.b.putOptions())
+		etag, err := u.b.putSum(ctx, u.b.objectKey(e.Sum), parts[0], size, e.Sum, u.b.putOptions())
+		return etag, parts[0].blame(err)
 	})
 	return e, err
+}
+
+// checked reads a part of a file, and fails before its last byte if what it
+// has read is not what was hashed: so the store never has all of it.
+type checked struct {
+	*io.SectionReader
+	sum     Sum
+	hash    hash.Hash
+	left    int64
+	changed bool
+}
+
+func (c *checked) Read(b []byte) (int, error) {
+	n, err := c.SectionReader.Read(b)
+	c.hash.Write(b[:n])
+	if c.left -= int64(n); c.left == 0 && Sum(c.hash.Sum(nil)) != c.sum || err == io.EOF && c.left > 0 {
+		c.changed = true
+		return 0, errChanged
+	}
+	return n, err
+}
+
+// Seek begins anew, which is all that the client asks for.
+func (c *checked) Seek(offset int64, whence int) (int64, error) {
+	if offset != 0 || whence != io.SeekStart {
+		return 0, errors.ErrUnsupported
+	}
+	c.hash.Reset()
+	c.left = c.Size()
+	return c.SectionReader.Seek(0, io.SeekStart)
+}
+
+// blame tells an upload that failed because the file changed from others.
+func (c *checked) blame(err error) error {
+	if err != nil && c.changed {
+		return &fileError{errChanged}
+	}
+	return err
 }
 
 // CopyBuffer uses its buffer only where neither side knows better.
@@ -294,9 +346,9 @@ func (u *uploader) once(ctx context.Context, sum Sum, size int64, upload func() 
 	}
 }
 
-// parts uploads a long file. It is hashed once more on the way, and completed
-// only if it still is what its name says.
-func (u *uploader) parts(ctx context.Context, f *os.File, size int64, sum Sum) (etag string, err error) {
+// parts uploads a long file, and completes it when every part has proved to be
+// what was hashed.
+func (u *uploader) parts(ctx context.Context, parts []*checked, size int64, sum Sum) (etag string, err error) {
 	b, key := u.b, u.b.objectKey(sum)
 	var id string
 	err = try(ctx, "begin an upload", func() (err error) {
@@ -306,13 +358,13 @@ func (u *uploader) parts(ctx context.Context, f *os.File, size int64, sum Sum) (
 	if err != nil {
 		return "", err
 	}
-	done, err := u.sendParts(ctx, f, size, sum, key, id)
+	done, err := u.sendParts(ctx, parts, key, id)
 	if err == nil {
 		err = try(ctx, "complete an upload", func() error {
 			info, err := b.s3.CompleteMultipartUpload(ctx, b.cfg.Bucket, key, id, done, b.putOptions())
 			etag = info.ETag
-			if err != nil { // it may be the second try of what has succeeded
-				if there, found, _ := b.stat(ctx, key); found && there.Size == size && isMissing(err) {
+			if isMissing(err) { // it may be the second try of what has succeeded
+				if there, found, _ := b.stat(ctx, key); found && there.Size == size {
 					etag, err = there.ETag, nil
 				}
 			}
@@ -328,52 +380,35 @@ func (u *uploader) parts(ctx context.Context, f *os.File, size int64, sum Sum) (
 	return etag, nil
 }
 
-func (u *uploader) sendParts(ctx context.Context, f *os.File, size int64, sum Sum, key, id string) ([]minio.CompletePart, error) {
+func (u *uploader) sendParts(ctx context.Context, parts []*checked, key, id string) ([]minio.CompletePart, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var (
-		whole hash.Hash = sha256.New()
-		mu    sync.Mutex
-		done  []minio.CompletePart
-		wg    sync.WaitGroup
-	)
-	for at, number := int64(0), 1; at < size && ctx.Err() == nil; at, number = at+partSize, number+1 {
-		buf := take(u.big, partSize)
-		part := buf[:min(partSize, size-at)]
-		if _, err := f.ReadAt(part, at); err != nil && !(errors.Is(err, io.EOF) && at+int64(len(part)) == size) {
-			u.big <- buf
-			cancel(changedOr(err))
+	done := make([]minio.CompletePart, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts {
+		u.slots <- struct{}{}
+		if ctx.Err() != nil {
+			<-u.slots
 			break
 		}
-		whole.Write(part)
 		wg.Go(func() {
-			defer func() { u.big <- buf }()
-			got, err := u.sendPart(ctx, part, key, id, number)
+			defer func() { <-u.slots }()
+			etag, err := u.sendPart(ctx, p, key, id, i+1)
 			if err != nil {
 				cancel(err)
-				return
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			done = append(done, minio.CompletePart{PartNumber: number, ETag: got.ETag})
+			done[i] = minio.CompletePart{PartNumber: i + 1, ETag: etag}
 		})
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if Sum(whole.Sum(nil)) != sum {
-		return nil, &fileError{errChanged}
-	}
-	slices.SortFunc(done, func(a, b minio.CompletePart) int { return a.PartNumber - b.PartNumber })
-	return done, nil
+	return done, context.Cause(ctx)
 }
 
-func (u *uploader) sendPart(ctx context.Context, part []byte, key, id string, number int) (got minio.ObjectPart, err error) {
-	opts := minio.PutObjectPartOptions{Sha256Hex: Sum(sha256.Sum256(part)).String()}
-	err = try(ctx, fmt.Sprintf("upload part %d", number), func() (err error) {
-		got, err = u.b.s3.PutObjectPart(ctx, u.b.cfg.Bucket, key, id, number, bytes.NewReader(part), int64(len(part)), opts)
-		return err
+func (u *uploader) sendPart(ctx context.Context, p *checked, key, id string, number int) (etag string, err error) {
+	err = try(ctx, fmt.Sprintf("upload part %d", number), func() error {
+		got, err := u.b.s3.PutObjectPart(ctx, u.b.cfg.Bucket, key, id, number, p, p.Size(), minio.PutObjectPartOptions{Sha256Hex: p.sum.String(), DisableContentSha256: true})
+		etag = got.ETag
+		return p.blame(err)
 	})
-	return got, err
+	return etag, err
 }

@@ -33,6 +33,7 @@ type Workspace struct {
 	b      *Bucket
 	local  *local
 	author string
+	before string // who wrote from this directory before, and is gone
 
 	generation atomic.Int64 // header's, without waiting for a save
 
@@ -41,7 +42,9 @@ type Workspace struct {
 	base     map[string]known
 	uploads  *uploader
 	plain    map[string]plainFile // what is known of the plain files
+	journal  journal              // of the base, once its plain files were touched
 	ours     bool                 // the base is this author's, so it alone collects
+	claim    bool                 // the next save is a generation, also where nothing has changed
 	lost     error                // another writer has gone on from the base
 	pending  int64                // a commit whose outcome is not known
 	settled  bool                 // the restored files are on the disk

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,11 +15,6 @@ import (
 	"time"
 
 	"berth/internal/ide"
-)
-
-const (
-	drainTime   = 5 * time.Second
-	idleTimeout = 120 * time.Second // longer than the gateway's, so that this side never closes first
 )
 
 // agent is the process: one server per port, over one workspace, and in the
@@ -37,9 +29,13 @@ type agent struct {
 	services []*service
 	programs []*program
 	desktop  *desktop // nil in the slim image
+	keeper   *keeper  // nil where the workspace is kept nowhere
 
-	ready atomic.Bool // every port is open
-	whole atomic.Bool // and every program that is needed has been up
+	ready  atomic.Bool // every port is open
+	whole  atomic.Bool // and every program that is needed has been up
+	ending atomic.Bool // programs are being ended: nothing may be edited any more
+
+	running *supervised // the programs; of run
 
 	mu   sync.Mutex
 	last activity
@@ -65,6 +61,13 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 	}
 	a := &agent{cfg: cfg, root: root, log: log, now: time.Now, started: time.Now().UTC()}
 	a.last = activity{At: a.started, Source: "start"}
+	if a.keeper, err = newKeeper(cfg, log); err != nil {
+		root.Close()
+		return nil, err
+	}
+	if cfg.SaveOnly {
+		return a, nil
+	}
 	if cfg.Image.full() {
 		if err := a.furnish(); err != nil {
 			root.Close()
@@ -119,85 +122,17 @@ func (a *agent) environ() []string {
 	return env
 }
 
-// run serves all ports until ctx ends, then lets requests under way finish, for
-// 5 s at most, and ends all programs. It fails when a port cannot be opened or a server breaks.
-func (a *agent) run(ctx context.Context, listen listenFunc) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	type bound struct {
-		srv *http.Server
-		l   net.Listener
+// closed says in words why nothing may be edited now, or nothing.
+func (a *agent) closed() string {
+	switch {
+	case a.keeper == nil:
+		return ""
+	case a.ending.Load():
+		return "The workspace is being saved, and this container is stopping."
+	case !a.keeper.now().Restored:
+		return "The workspace is being restored."
 	}
-	var all []bound
-	defer func() {
-		for _, b := range all {
-			b.srv.Close()
-			b.l.Close()
-		}
-	}()
-	open := func(host string, port uint16, h http.Handler) error {
-		l, err := listen(ctx, host, port)
-		if err != nil {
-			return fmt.Errorf("open port %d: %w", port, err)
-		}
-		all = append(all, bound{&http.Server{
-			Handler:           h,
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       idleTimeout,
-			ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-		}, l})
-		return nil
-	}
-	for _, s := range a.services {
-		hosts := []string{""}
-		if s.port == ide.PortWeb && a.cfg.Image.full() { // the others are the user's server's
-			hosts = outerAddresses()
-		}
-		for _, host := range hosts {
-			if err := open(host, s.port.Number, a.own(s)); err != nil {
-				return err
-			}
-		}
-	}
-	if err := open("", ide.AgentPort, a.control()); err != nil {
-		return err
-	}
-	var wg sync.WaitGroup
-	for _, b := range all {
-		wg.Go(func() {
-			if err := b.srv.Serve(b.l); !errors.Is(err, http.ErrServerClosed) {
-				cancel(fmt.Errorf("serve %s: %w", b.l.Addr(), err))
-			}
-		})
-	}
-	for _, p := range a.programs {
-		wg.Go(func() { p.run(ctx) })
-	}
-	if a.desktop != nil {
-		tick := time.NewTicker(activityEvery)
-		defer tick.Stop()
-		wg.Go(func() { a.watchDesktop(ctx, tick.C) })
-	}
-	a.ready.Store(true)
-	a.log.Info("agent runs", "container", a.cfg.ID, "version", version(), "workspace", a.cfg.Workspace, "full", a.cfg.Image.full())
-
-	<-ctx.Done()
-	a.ready.Store(false)
-	drain, stop := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-	defer stop()
-	for _, b := range all {
-		wg.Go(func() {
-			if b.srv.Shutdown(drain) != nil {
-				b.srv.Close()
-			}
-		})
-	}
-	wg.Wait()
-	a.log.Info("agent has stopped", "container", a.cfg.ID)
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return ""
 }
 
 // own counts open requests, and refuses those that were meant for another
@@ -208,6 +143,11 @@ func (a *agent) own(s *service) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if id, _, ok := strings.Cut(strings.ToLower(r.Host), "-"); ok && ide.ValidID(id) && id != a.cfg.ID {
 			http.Error(w, "This is another container.", http.StatusMisdirectedRequest)
+			return
+		}
+		if why := a.closed(); why != "" && r.URL.Path != healthPath {
+			w.Header().Set("Retry-After", "2")
+			http.Error(w, why, http.StatusServiceUnavailable)
 			return
 		}
 		if r.URL.Path != healthPath {

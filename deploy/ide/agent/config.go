@@ -6,17 +6,26 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"berth/internal/ide"
 )
 
+// defaultGrace is the engine's own, where nobody says another.
+const defaultGrace = 10 * time.Second
+
 // config is what an agent is told by its environment.
 type config struct {
 	ID         string // BERTH_ID, the container's
-	Workspace  string // BERTH_WORKSPACE, default /home/ide/workspace
+	Workspace  string // BERTH_WORKSPACE, default ide.WorkspaceDir
 	State      string // sockets and password files, of this user only
 	WebCommand string // WEB_COMMAND, the user's web server
 	Secrets    ide.Secrets
+	Probe      string        // marks the control plane's own requests
+	Place      *ide.Place    // where the workspace is kept; nil is nowhere
+	SaveOnly   bool          // BERTH_MODE=save: nothing runs, what an earlier agent left is saved
+	Grace      time.Duration // BERTH_STOP_GRACE: between SIGTERM and SIGKILL
 	Image      image
 }
 
@@ -44,12 +53,18 @@ func (i image) full() bool { return i.CodeServer != "" }
 // default ide.SecretFile). An agent without a password would let everybody in,
 // so each is required. No error repeats anything of the file.
 func readConfig(getenv func(string) string) (config, error) {
-	c := config{ID: getenv("BERTH_ID"), Workspace: getenv("BERTH_WORKSPACE"), WebCommand: getenv("WEB_COMMAND")}
+	c := config{
+		ID: getenv("BERTH_ID"), Workspace: getenv("BERTH_WORKSPACE"), WebCommand: getenv("WEB_COMMAND"),
+		SaveOnly: getenv(ide.ModeVariable) == ide.ModeSave, Grace: defaultGrace,
+	}
+	if n, err := strconv.Atoi(getenv(ide.GraceVariable)); err == nil && n > 0 {
+		c.Grace = time.Duration(n) * time.Second
+	}
 	if c.ID == "" {
 		return c, errors.New("read environment: BERTH_ID is not set")
 	}
 	if c.Workspace == "" {
-		c.Workspace = "/home/ide/workspace"
+		c.Workspace = ide.WorkspaceDir
 	}
 	home := getenv("HOME")
 	if home == "" {
@@ -67,9 +82,11 @@ func readConfig(getenv func(string) string) (config, error) {
 	if err != nil {
 		return c, fmt.Errorf("read secrets: %w", err)
 	}
-	if json.Unmarshal(b, &c.Secrets) != nil {
+	var told ide.AgentConfig
+	if json.Unmarshal(b, &told) != nil {
 		return c, fmt.Errorf("read secrets: %s is not the JSON that was expected", name)
 	}
+	c.Secrets, c.Place, c.Probe = told.Secrets, told.Place, told.Probe
 	if s := c.Secrets; s.AgentToken == "" || s.VNCPassword == "" || s.CodePassword == "" {
 		return c, fmt.Errorf("read secrets: %s lacks agentToken, vncPassword or codePassword", name)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -8,12 +9,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/go-units"
+
 	"berth/internal/ide"
 )
 
 const (
 	alivePath  = "/_berth/alive"
-	statusPath = "/_berth/status"
+	statusPath = ide.AgentStatusPath
 	healthPath = "/healthz" // on the users' ports, open to all, never activity
 )
 
@@ -23,11 +26,15 @@ type status struct {
 	Version      string            `json:"version"`
 	Versions     map[string]string `json:"versions,omitempty"` // of what the image is made of
 	StartedAt    time.Time         `json:"startedAt"`
+	Now          time.Time         `json:"now"`               // by this clock, as all times here
+	CPUSeconds   float64           `json:"cpuSeconds"`        // that all programs here have used; 0 is unknown
 	Ready        bool              `json:"ready"`             // all ports are open, and what is behind them has been up
 	Message      string            `json:"message,omitempty"` // what is waited for
 	Services     []serviceStatus   `json:"services"`
 	LastActivity activity          `json:"lastActivity"`
 	Connections  int64             `json:"connections"` // requests under way on the users' ports
+
+	Workspace ide.WorkspaceStatus `json:"workspace"`
 }
 
 type serviceStatus struct {
@@ -41,8 +48,8 @@ type serviceStatus struct {
 
 func (a *agent) status() status {
 	s := status{
-		ID: a.cfg.ID, Version: version(), Versions: a.versions, StartedAt: a.started,
-		LastActivity: a.lastActivity(),
+		ID: a.cfg.ID, Version: version(), Versions: a.versions, StartedAt: a.started, Now: a.now().UTC(), CPUSeconds: cpuSeconds("/sys/fs/cgroup"),
+		LastActivity: a.lastActivity(), Workspace: a.keeper.now(),
 	}
 	for _, v := range a.services {
 		p, open := v.program.now(), v.connections.Load()
@@ -63,6 +70,9 @@ func (a *agent) isReady(services []serviceStatus) (bool, string) {
 	if !a.ready.Load() {
 		return false, ""
 	}
+	if w := a.keeper.now(); w.Kept && !w.Restored {
+		return false, restoring(w)
+	}
 	if a.whole.Load() {
 		return true, ""
 	}
@@ -80,6 +90,19 @@ func (a *agent) isReady(services []serviceStatus) (bool, string) {
 	return true, ""
 }
 
+// restoring says how far a restore is.
+func restoring(w ide.WorkspaceStatus) string {
+	switch m := w.Moved; {
+	case w.Error != nil:
+		return "The workspace is not restored. " + w.Error.Message
+	case m == nil:
+		return "The workspace is being restored."
+	default:
+		return fmt.Sprintf("Restored %d of %d files, %s of %s.", m.Files, m.TotalFiles,
+			units.HumanSize(float64(m.Bytes)), units.HumanSize(float64(m.TotalBytes)))
+	}
+}
+
 // readVersions reads what the image says of itself.
 func readVersions(name string) (v map[string]string) {
 	if b, err := os.ReadFile(name); err == nil {
@@ -95,6 +118,9 @@ func (a *agent) control() http.Handler {
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, a.status())
 	})
+	if a.keeper != nil {
+		a.controlWorkspace(mux)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == alivePath && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			w.WriteHeader(http.StatusNoContent)
@@ -107,6 +133,28 @@ func (a *agent) control() http.Handler {
 			return
 		}
 		mux.ServeHTTP(w, r)
+	})
+}
+
+// controlWorkspace adds what the control plane asks of the workspace. Saves run
+// in the background: the answer is a number to wait for in the status, so that
+// a connection that breaks ends nothing.
+func (a *agent) controlWorkspace(mux *http.ServeMux) {
+	mux.HandleFunc("POST "+ide.AgentSavePath, func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusAccepted, ide.Asked{Number: a.keeper.ask()})
+	})
+	mux.HandleFunc("POST "+ide.AgentFinishPath, func(w http.ResponseWriter, r *http.Request) {
+		anew := r.URL.Query().Get("anew") != "" // the control plane has found the last generation damaged
+		writeJSON(w, http.StatusAccepted, ide.Asked{Number: a.keeper.finish(context.WithoutCancel(r.Context()), anew, a.endPrograms)})
+	})
+	mux.HandleFunc("POST "+ide.AgentCredentialsPath, func(w http.ResponseWriter, r *http.Request) {
+		var c ide.S3Credentials
+		if json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&c) != nil || c.AccessKey == "" {
+			http.Error(w, "These are no credentials.", http.StatusBadRequest)
+			return
+		}
+		a.keeper.setCredentials(c)
+		w.WriteHeader(http.StatusNoContent)
 	})
 }
 

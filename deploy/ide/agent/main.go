@@ -11,6 +11,7 @@
 //	/agent          run until SIGTERM
 //	/agent health   exit 0 if a running agent answers (the health check of Swarm)
 //	/agent version  print the version
+//	/agent look     say what can be reached from here, for berth doctor isolation
 //	/agent exec     start a program under the filter of bind.go; the agent's own
 package main
 
@@ -43,6 +44,8 @@ func command(args []string, getenv func(string) string, out io.Writer) int {
 	case name == execCommand:
 		fmt.Fprintln(out, execUnderFilter(args[1:]))
 		return 127
+	case name == ide.LookCommand:
+		return lookOut(args[1:], out)
 	case len(args) > 1:
 	case name == "health":
 		if err := health("http://127.0.0.1:" + strconv.Itoa(ide.AgentPort)); err != nil {

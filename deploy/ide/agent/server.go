@@ -56,7 +56,7 @@ func (s *webServer) command() *exec.Cmd {
 }
 
 func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !byPerson(r) {
+	if !s.a.byPerson(r) {
 		s.front.proxy.ServeHTTP(w, r)
 		return
 	}
@@ -64,11 +64,12 @@ func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.front.ServeHTTP(w, r)
 }
 
-// absent answers for a server that is not there, or that has broken off.
+// absent answers for a server that is not there, or that has broken off. The
+// request is the one that was to go inside, without the mark of a probe.
 func (s *webServer) absent(w http.ResponseWriter, r *http.Request, err error) {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
-		s.a.web(w, r)
+		s.a.show(w, r)
 		return
 	}
 	s.a.render(w, http.StatusBadGateway, "message.html", view{

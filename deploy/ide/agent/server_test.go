@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -59,12 +60,23 @@ func TestWebServerInside(t *testing.T) {
 	site.front.dial, site.listens = live, func() bool { return true }
 	noon := time.Now().Add(time.Hour)
 	a.now = func() time.Time { return noon }
-	probe := httptest.NewRequest("GET", "/", nil)
-	probe.Header.Set(ide.ProbeHeader, "1")
-	do(a, "web", probe)
+	a.cfg.Probe = "sesame"
+	marked := func(value string) *http.Request {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set(ide.ProbeHeader, value)
+		return r
+	}
+	do(a, "web", marked("sesame"))
 	do(a, "web", httptest.NewRequest("GET", healthPath, nil))
 	if at := a.lastActivity(); at.At.Equal(noon) {
 		t.Errorf("a probe is activity: %+v", at)
+	}
+	for _, value := range []string{"1", "sesam", ""} {
+		noon = noon.Add(time.Second)
+		do(a, "web", marked(value))
+		if at := a.lastActivity(); !at.At.Equal(noon) {
+			t.Errorf("a visit that calls itself a probe with %q is none: %+v", value, at)
+		}
 	}
 	if w := do(a, "web", httptest.NewRequest("GET", "/", nil)); w.Body.String() != "user's own" || !a.services[2].up() {
 		t.Errorf("the user's server: got %d %s", w.Code, w.Body)
@@ -74,6 +86,31 @@ func TestWebServerInside(t *testing.T) {
 	}
 	if w := do(a, "web", httptest.NewRequest("GET", "/break", nil)); w.Code != 502 || w.Header().Get(ide.NoServerHeader) != "" {
 		t.Errorf("broken off: got %d %v", w.Code, w.Header())
+	}
+}
+
+// Most containers have no web server of their own, and are probed all the same.
+func TestProbesOfAMissingServerAreNoActivity(t *testing.T) {
+	t.Parallel()
+	a, _ := newFullAgent(t)
+	a.cfg.Probe = "sesame"
+	site := a.services[2].handler.(*webServer)
+	site.front.dial = func(context.Context) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
+	}
+	noon := time.Now().Add(time.Hour)
+	a.now = func() time.Time { return noon }
+	probe := httptest.NewRequest("GET", "/", nil)
+	probe.Header.Set(ide.ProbeHeader, "sesame")
+	if w := do(a, "web", probe); w.Code != http.StatusBadGateway || w.Header().Get(ide.NoServerHeader) == "" {
+		t.Errorf("got %d %v", w.Code, w.Header())
+	}
+	if at := a.lastActivity(); at.At.Equal(noon) {
+		t.Errorf("a probe is activity: %+v", at)
+	}
+	do(a, "web", httptest.NewRequest("GET", "/", nil))
+	if at := a.lastActivity(); !at.At.Equal(noon) || at.Source != "web" {
+		t.Errorf("a visit is none: %+v", at)
 	}
 }
 

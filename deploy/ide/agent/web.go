@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/subtle"
 	"io/fs"
 	"net/http"
 	"os"
@@ -15,9 +16,14 @@ import (
 // an index.html, read-only. Without either nothing is there, and it says so in
 // the words the control plane knows.
 func (a *agent) web(w http.ResponseWriter, r *http.Request) {
-	if byPerson(r) {
+	if a.byPerson(r) {
 		a.touch("web")
 	}
+	a.show(w, r)
+}
+
+// show is web without a look at who asks.
+func (a *agent) show(w http.ResponseWriter, r *http.Request) {
 	site, ok := a.site()
 	if !ok {
 		message := "No web server is running yet. Put an index.html into the workspace, or into its public folder, and it appears here."
@@ -40,9 +46,11 @@ func (a *agent) web(w http.ResponseWriter, r *http.Request) {
 }
 
 // byPerson says whether a request on the web port is somebody's visit, and not
-// a look whether it answers.
-func byPerson(r *http.Request) bool {
-	return r.URL.Path != healthPath && r.Header.Get(ide.ProbeHeader) == ""
+// a look whether it answers. Only the control plane knows how to mark its own.
+func (a *agent) byPerson(r *http.Request) bool {
+	mark := r.Header.Get(ide.ProbeHeader)
+	probe := a.cfg.Probe != "" && subtle.ConstantTimeCompare([]byte(mark), []byte(a.cfg.Probe)) == 1
+	return r.URL.Path != healthPath && !probe
 }
 
 func (a *agent) hasSite() bool {

@@ -31,6 +31,7 @@ type Env struct {
 func Exercise(t *testing.T, open func(t *testing.T) (*swarm.Client, Env)) {
 	for name, test := range map[string]func(*bench){
 		"engine":                        (*bench).engine,
+		"survey":                        (*bench).survey,
 		"network":                       (*bench).network,
 		"config":                        (*bench).config,
 		"config written by many":        (*bench).configRace,
@@ -43,6 +44,11 @@ func Exercise(t *testing.T, open func(t *testing.T) (*swarm.Client, Env)) {
 		"program ends at once":          (*bench).exits,
 		"foreign reservations and edge": (*bench).foreign,
 		"events":                        (*bench).events,
+		"logs of this node":             (*bench).logs,
+		"counters of this node":         (*bench).stats,
+		"nodes are labelled":            (*bench).labels,
+		"last manager stays":            (*bench).lastManager,
+		"images pass between engines":   (*bench).images,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -122,7 +128,7 @@ func (b *bench) clean() {
 func (b *bench) engine() {
 	info, err := b.c.Info(b.ctx)
 	b.must(err)
-	if !info.Manager || !info.SwarmActive || info.NodeID == "" || info.API == "" || info.CPU <= 0 || info.Memory <= 0 {
+	if !info.Manager || !info.SwarmActive || info.NodeID == "" || info.API == "" || info.CPU <= 0 || info.Memory <= 0 || info.Storage == "" || info.DataRoot == "" {
 		b.Errorf("info is incomplete: %+v", info)
 	}
 	nodes, err := b.c.Nodes(b.ctx)
@@ -133,6 +139,34 @@ func (b *bench) engine() {
 	}
 	if n := nodes[i]; n.State != "ready" || n.Availability != "active" || n.Filtered || n.CPU <= 0 || n.Memory <= 0 || n.Hostname == "" || n.At.IsZero() {
 		b.Errorf("node is incomplete: %+v", n)
+	}
+}
+
+// survey looks at the Swarm's set-up, and at how a container fills the network.
+func (b *bench) survey() {
+	s, err := b.c.Survey(b.ctx)
+	b.must(err)
+	if s.Storage == "" || s.Locked || len(s.Security) == 0 || time.Since(s.Clock).Abs() > time.Minute || len(s.Pools) == 0 || s.PoolBits < 8 || len(s.Taken) == 0 {
+		b.Errorf("survey is incomplete: %+v", s)
+	}
+	n := s.Network
+	if n == nil || n.Driver != "overlay" || !n.Attachable || n.Encrypted || !n.Subnet.IsValid() || n.Size < 8 {
+		b.Fatalf("network is incomplete: %+v", n)
+	}
+	rec := b.container(b.env.Image)
+	b.start(rec)
+	if _, err := b.c.WaitRunning(b.ctx, rec, nil); err != nil {
+		b.Fatal(err)
+	}
+	after, err := b.c.Survey(b.ctx)
+	b.must(err)
+	if after.Network.Used < 2 { // other tests come and go: the task, and the load balancer of its node
+		b.Errorf("with a container %d addresses are in use", after.Network.Used)
+	}
+	for image, want := range map[string]bool{b.env.Image: true, b.env.Missing: false} {
+		if has, err := b.c.HasImage(b.ctx, image); err != nil || has != want {
+			b.Errorf("has %s: got %t, %v, want %t", image, has, err, want)
+		}
 	}
 }
 

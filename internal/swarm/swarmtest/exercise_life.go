@@ -64,6 +64,26 @@ func (b *bench) exits() {
 	if m := ide.AsError(err).Message; !strings.Contains(m, "code 3") {
 		b.Errorf("message is %q", m)
 	}
+	var seen swarm.Sight
+	b.until("the view has the task that failed", func() bool {
+		v, err := b.c.View(b.ctx)
+		b.must(err)
+		if len(v.Services) != 1 || v.Services[0].Parked || len(v.Secrets) != 1 || v.Secrets[0].Container != rec.ID || v.Nodes[b.env.Node].State != "ready" {
+			b.Fatalf("view is not as wanted: %+v", v)
+		}
+		i := slices.IndexFunc(v.Tasks[rec.ID], func(s swarm.Sight) bool { return s.Ended })
+		if i >= 0 {
+			seen = v.Tasks[rec.ID][i]
+		}
+		return i >= 0
+	})
+	if seen.State != "failed" || seen.Trouble == nil || !strings.Contains(seen.Trouble.Message, "code 3") || seen.ExitCode != 3 || seen.Memory {
+		b.Errorf("the task is seen as %+v, %v", seen, seen.Trouble)
+	}
+	lines, err := b.c.LastLines(b.ctx, seen.ID, 1)
+	if err != nil || len(lines) != 1 || lines[0] != "ends with code 3" {
+		b.Errorf("its last line: %q, %v", lines, err)
+	}
 }
 
 func (b *bench) foreign() {

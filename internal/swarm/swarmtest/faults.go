@@ -5,8 +5,11 @@ import (
 	"strings"
 	"time"
 
+	"berth/internal/swarm"
+
 	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/swarm"
+	engine "github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/api/types/system"
 )
 
 // fault is something that goes wrong with matching calls.
@@ -120,6 +123,35 @@ func (s *Server) SetConfigLabels(name string, change func(map[string]string)) {
 	}
 }
 
+// SetInfo changes what the engine says of itself: its version, its storage
+// driver, its place in the Swarm.
+func (s *Server) SetInfo(change func(*system.Info)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.info)
+}
+
+// SetPools sets where overlays without a subnet of their own take a /24 from.
+func (s *Server) SetPools(pools ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pools = pools
+}
+
+// SetClock sets the engine's clock so much ahead.
+func (s *Server) SetClock(ahead time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead = ahead
+}
+
+// Lack takes an image off this node; it has all others.
+func (s *Server) Lack(image string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lacking[image] = true
+}
+
 // AddNetwork makes a network that is not Berth's doing.
 func (s *Server) AddNetwork(name, driver string, attachable bool) {
 	s.mu.Lock()
@@ -128,14 +160,23 @@ func (s *Server) AddNetwork(name, driver string, attachable bool) {
 	s.networks[n.ID] = n
 }
 
+// RemoveNetwork takes a network away.
+func (s *Server) RemoveNetwork(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.network(name); n != nil {
+		delete(s.networks, n.ID)
+	}
+}
+
 // ServiceSpec returns the spec of a service as it came in.
-func (s *Server) ServiceSpec(name string) swarm.ServiceSpec {
+func (s *Server) ServiceSpec(name string) engine.ServiceSpec {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x := s.service(name); x != nil {
 		return x.Spec
 	}
-	return swarm.ServiceSpec{}
+	return engine.ServiceSpec{}
 }
 
 // Requests counts the calls of a method ("" is any) to paths that begin with
@@ -157,6 +198,9 @@ func (s *Server) Requests(method, prefix string) int {
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, path string) bool {
 	s.mu.Lock()
 	s.requests = append(s.requests, r.Method+" "+path)
+	if _, ok := swarm.Made(r.Method, r.URL.EscapedPath()); !ok {
+		s.t.Errorf("the engine is asked for %s %s, which is in no list of calls: add it to swarm.Calls", r.Method, r.URL)
+	}
 	w.Header().Set("Api-Version", s.api)
 	w.Header().Set("Ostype", "linux")
 	down := s.down
@@ -198,4 +242,11 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path string) bool
 		return false
 	}
 	return true
+}
+
+// Say sets what a task's program has printed.
+func (s *Server) Say(task, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said[task] = text
 }

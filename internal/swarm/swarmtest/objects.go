@@ -2,6 +2,7 @@ package swarmtest
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -12,7 +13,6 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
-	"github.com/docker/docker/api/types/system"
 )
 
 // serveEngine answers _ping, version, info and swarm.
@@ -21,16 +21,24 @@ func (s *Server) serveEngine(c request) bool {
 	case c.kind == "_ping":
 		c.w.Write([]byte("OK"))
 	case c.is("GET", "version"):
-		reply(c.w, http.StatusOK, map[string]string{"Version": "20.10.24", "ApiVersion": s.api, "MinAPIVersion": "1.12", "Os": "linux"})
+		reply(c.w, http.StatusOK, map[string]string{"Version": s.info.ServerVersion, "ApiVersion": s.api, "MinAPIVersion": "1.12", "Os": "linux"})
 	case c.is("GET", "info"):
-		n := s.nodes[s.self]
-		reply(c.w, http.StatusOK, system.Info{
-			Name: n.Description.Hostname, ServerVersion: "20.10.24",
-			NCPU: int(n.Description.Resources.NanoCPUs / 1e9), MemTotal: n.Description.Resources.MemoryBytes,
-			Swarm: swarm.Info{NodeID: s.self, LocalNodeState: swarm.LocalNodeStateActive, ControlAvailable: true, NodeAddr: n.Status.Addr},
-		})
+		n, info := s.nodes[c.node], s.info
+		info.Swarm.NodeID, info.Swarm.ControlAvailable = n.ID, info.Swarm.ControlAvailable && n.Spec.Role == swarm.NodeRoleManager
+		info.Name, info.SystemTime = n.Description.Hostname, time.Now().Add(s.ahead).Format(time.RFC3339Nano)
+		info.NCPU, info.MemTotal = int(n.Description.Resources.NanoCPUs/1e9), n.Description.Resources.MemoryBytes
+		info.Swarm.NodeAddr = n.Status.Addr
+		reply(c.w, http.StatusOK, info)
 	case c.is("GET", "swarm"):
-		reply(c.w, http.StatusOK, swarm.Swarm{ClusterInfo: swarm.ClusterInfo{ID: "fake"}})
+		reply(c.w, http.StatusOK, swarm.Swarm{ClusterInfo: swarm.ClusterInfo{ID: "fake", DefaultAddrPool: s.pools, SubnetSize: 24}, JoinTokens: swarm.JoinTokens{
+			Worker: "SWMTKN-1-worker", Manager: "SWMTKN-1-manager"}})
+	case c.r.Method == http.MethodGet && c.kind == "images" && len(c.parts) > 1 && c.parts[len(c.parts)-1] == "json":
+		name := strings.Join(c.parts[:len(c.parts)-1], "/")
+		if s.lacking[name] {
+			fail(c.w, http.StatusNotFound, "No such image: %s", name)
+		} else {
+			reply(c.w, http.StatusOK, map[string]string{"Id": "sha256:" + newID()})
+		}
 	default:
 		return false
 	}
@@ -47,10 +55,63 @@ func (s *Server) serveNodes(c request) bool {
 		} else {
 			fail(c.w, http.StatusNotFound, "node %s not found", c.parts[0])
 		}
+	case c.is("POST", "nodes", "*", "update"):
+		s.updateNode(c)
+	case c.is("DELETE", "nodes", "*"):
+		n := s.nodes[c.parts[0]]
+		switch force := c.r.URL.Query().Get("force") == "1"; {
+		case n == nil:
+			fail(c.w, http.StatusNotFound, "node %s not found", c.parts[0])
+		case n.Spec.Role == swarm.NodeRoleManager:
+			fail(c.w, http.StatusBadRequest, "rpc error: code = FailedPrecondition desc = node %s is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal", n.ID)
+		case n.Status.State == swarm.NodeStateReady && !force:
+			fail(c.w, http.StatusBadRequest, "rpc error: code = FailedPrecondition desc = node %s is not down and can't be removed", n.ID)
+		default:
+			delete(s.nodes, n.ID)
+			s.emit(events.NodeEventType, "remove", n.ID, map[string]string{"name": n.Description.Hostname})
+			c.w.WriteHeader(http.StatusOK)
+		}
 	default:
 		return false
 	}
 	return true
+}
+
+// updateNode sets what a node is to be. A drained one loses its tasks.
+func (s *Server) updateNode(c request) {
+	n := s.nodes[c.parts[0]]
+	if n == nil {
+		fail(c.w, http.StatusNotFound, "node %s not found", c.parts[0])
+		return
+	}
+	var spec swarm.NodeSpec
+	if c.stale(n.Meta) || !c.decode(&spec) {
+		return
+	}
+	if n.Spec.Role == swarm.NodeRoleManager && spec.Role == swarm.NodeRoleWorker {
+		managers := 0
+		for _, o := range s.nodes {
+			if o.Spec.Role == swarm.NodeRoleManager {
+				managers++
+			}
+		}
+		if managers == 1 {
+			fail(c.w, http.StatusBadRequest, "rpc error: code = FailedPrecondition desc = attempting to demote the last manager of the swarm")
+			return
+		}
+		n.ManagerStatus = nil
+	}
+	n.Spec = spec
+	s.touch(&n.Meta)
+	if spec.Availability == swarm.NodeAvailabilityDrain {
+		for _, t := range s.tasks {
+			if t.NodeID == n.ID && t.phase() == placed {
+				s.stop(t, swarm.TaskStateShutdown)
+			}
+		}
+	}
+	s.emit(events.NodeEventType, "update", n.ID, map[string]string{"name": n.Description.Hostname})
+	c.w.WriteHeader(http.StatusOK)
 }
 
 func (s *Server) network(ref string) *network.Inspect {
@@ -82,7 +143,8 @@ func (s *Server) serveNetworks(c request) bool {
 			return true
 		}
 		n := &network.Inspect{ID: newID(), Name: req.Name, Created: time.Now(), Scope: req.Scope, Driver: req.Driver,
-			Attachable: req.Attachable, Internal: req.Internal, Labels: req.Labels}
+			Attachable: req.Attachable, Internal: req.Internal, Labels: req.Labels, Options: req.Options}
+		n.IPAM.Config = []network.IPAMConfig{{Subnet: fmt.Sprintf("10.0.%d.0/24", len(s.networks)+1)}}
 		if req.IPAM != nil {
 			n.IPAM = *req.IPAM
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"berth/internal/ide"
+
 	"github.com/docker/docker/api/types/swarm"
 )
 
@@ -51,8 +53,10 @@ func satisfies(n *swarm.Node, p *swarm.Placement) bool {
 	if p == nil {
 		return true
 	}
-	for _, c := range p.Constraints {
-		if id, ok := strings.CutPrefix(c, "node.id=="); ok && strings.TrimSpace(id) != n.ID {
+	known := ide.Node{ID: n.ID, Hostname: n.Description.Hostname, Role: string(n.Spec.Role), Labels: n.Spec.Labels,
+		OS: n.Description.Platform.OS, Arch: n.Description.Platform.Architecture, EngineLabels: n.Description.Engine.Labels}
+	for _, text := range p.Constraints {
+		if c, ok := ide.ParseConstraint(text); ok && !c.Holds(known) {
 			return false
 		}
 	}
@@ -61,10 +65,19 @@ func satisfies(n *swarm.Node, p *swarm.Placement) bool {
 
 func (s *Server) fits(n *swarm.Node, t *task) bool {
 	free := n.Description.Resources
+	others := map[string]int64{}
+	for _, g := range free.GenericResources {
+		if d := g.DiscreteResourceSpec; d != nil {
+			others[d.Kind] += d.Value
+		}
+	}
 	use := func(spec swarm.TaskSpec) {
 		if r := spec.Resources; r != nil && r.Reservations != nil {
 			free.NanoCPUs -= r.Reservations.NanoCPUs
 			free.MemoryBytes -= r.Reservations.MemoryBytes
+			for _, g := range r.Reservations.GenericResources {
+				others[g.DiscreteResourceSpec.Kind] -= g.DiscreteResourceSpec.Value
+			}
 		}
 	}
 	for _, o := range s.tasks {
@@ -73,5 +86,10 @@ func (s *Server) fits(n *swarm.Node, t *task) bool {
 		}
 	}
 	use(t.Spec)
+	for _, left := range others {
+		if left < 0 {
+			return false
+		}
+	}
 	return free.NanoCPUs >= 0 && free.MemoryBytes >= 0
 }

@@ -24,6 +24,8 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/api/types/volume"
 )
 
 // Step is how long a task stays in one state of its walk; a container that is
@@ -32,11 +34,16 @@ const Step = 5 * time.Millisecond
 
 // Server is the fake. Its methods are safe for concurrent use.
 type Server struct {
+	t    testing.TB
 	http *httptest.Server
 	done chan struct{} // closed when the test ends
 
 	mu       sync.Mutex
 	api      string
+	info     system.Info
+	pools    []string        // of overlays' subnets
+	ahead    time.Duration   // of the engine's clock
+	lacking  map[string]bool // images that this node does not have
 	version  uint64
 	self     string // the node whose engine this is
 	nodes    map[string]*swarm.Node
@@ -45,12 +52,16 @@ type Server struct {
 	secrets  map[string]*swarm.Secret
 	services map[string]*swarm.Service
 	tasks    map[string]*task
+	volumes  map[string]*volume.Volume // of this node, by name
+	offered  map[string]bool           // images that registries give
 	streams  map[chan events.Message]bool
+	here     map[string]map[string]*task // containers by node and engine ID
 
 	base     netip.Addr // of the next address given to a task
 	left     int        // addresses left; negative is no limit
 	rejects  map[string]string
 	exits    map[string]int
+	said     map[string]string // by a task's program
 	onStart  func(Started) func()
 	faults   []*fault
 	overtake int
@@ -63,8 +74,13 @@ type Server struct {
 func NewServer(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{
-		done:     make(chan struct{}),
-		api:      "1.41",
+		t:    t,
+		done: make(chan struct{}),
+		api:  "1.41",
+		info: system.Info{ServerVersion: "20.10.24", Driver: "overlay2", DockerRootDir: "/var/lib/docker", SecurityOptions: []string{"name=seccomp,profile=default", "name=no-new-privileges"},
+			Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateActive, ControlAvailable: true}},
+		pools:    []string{"10.0.0.0/8"},
+		lacking:  map[string]bool{},
 		version:  10,
 		nodes:    map[string]*swarm.Node{},
 		networks: map[string]*network.Inspect{},
@@ -72,25 +88,42 @@ func NewServer(t testing.TB) *Server {
 		secrets:  map[string]*swarm.Secret{},
 		services: map[string]*swarm.Service{},
 		tasks:    map[string]*task{},
+		volumes:  map[string]*volume.Volume{},
+		offered:  map[string]bool{},
 		streams:  map[chan events.Message]bool{},
+		here:     map[string]map[string]*task{},
 		// Of the loopback network, so that a test can listen on a task's
 		// address; each server has a part of its own.
 		base:    netip.AddrFrom4([4]byte{127, byte(1 + rand.N(250)), byte(rand.N(250)), 1}),
 		left:    -1,
 		rejects: map[string]string{},
 		exits:   map[string]int{},
+		said:    map[string]string{},
 		down:    make(chan struct{}),
 	}
 	s.self = s.AddNode("node-1", 4e9, 8<<30)
+	s.info.Swarm.NodeID = s.self
 	s.nodes[s.self].Spec.Role = swarm.NodeRoleManager
-	s.nodes[s.self].ManagerStatus = &swarm.ManagerStatus{Leader: true, Reachability: swarm.ReachabilityReachable}
-	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
-	t.Cleanup(func() {
-		close(s.done)
-		s.http.CloseClientConnections()
-		s.http.Close()
-	})
+	s.nodes[s.self].ManagerStatus = &swarm.ManagerStatus{Leader: true, Reachability: swarm.ReachabilityReachable, Addr: "192.0.2.1:2377"}
+	s.http = s.listen(t, s.self)
+	t.Cleanup(func() { close(s.done) })
 	return s
+}
+
+// listen serves the engine of a node until the test ends.
+func (s *Server) listen(t testing.TB, node string) *httptest.Server {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, node) }))
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	return srv
+}
+
+// Engine starts the engine of another node, which has that node's containers
+// and no volumes, and returns its address.
+func (s *Server) Engine(t testing.TB, node string) string {
+	return "tcp://" + s.listen(t, node).Listener.Addr().String()
 }
 
 // Host is the engine's address, as DOCKER_HOST has it.
@@ -144,7 +177,7 @@ func (s *Server) RemoveNode(id string) {
 
 var versionPrefix = regexp.MustCompile(`^/v1\.[0-9]+`)
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, node string) {
 	path := versionPrefix.ReplaceAllString(r.URL.Path, "")
 	if !s.admit(w, r, path) {
 		return
@@ -154,17 +187,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "invalid filter")
 		return
 	}
-	if path == "/events" {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	switch { // those that stream
+	case path == "/events":
 		s.serveEvents(w, r, f)
+		return
+	case len(parts) == 3 && parts[0] == "containers" && parts[2] == "logs":
+		s.followLog(w, r, node, parts[1])
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	parts := strings.Split(strings.Trim(path, "/"), "/")
-	call := request{w: w, r: r, filters: f, kind: parts[0], parts: parts[1:]}
+	call := request{w: w, r: r, node: node, filters: f, kind: parts[0], parts: parts[1:]}
 	for _, handle := range []func(*Server, request) bool{
 		(*Server).serveEngine, (*Server).serveNodes, (*Server).serveNetworks,
-		(*Server).serveConfigs, (*Server).serveSecrets, (*Server).serveServices, (*Server).serveTasks,
+		(*Server).serveConfigs, (*Server).serveSecrets, (*Server).serveServices, (*Server).serveTasks, (*Server).serveVolumes, (*Server).serveImages,
 	} {
 		if handle(s, call) {
 			return
@@ -177,6 +214,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 type request struct {
 	w       http.ResponseWriter
 	r       *http.Request
+	node    string // whose engine was asked
 	filters filters.Args
 	kind    string
 	parts   []string

@@ -2,13 +2,17 @@ package swarmtest
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/pkg/stdcopy"
 )
 
 func secretsOf(spec swarm.ServiceSpec) []*swarm.SecretReference {
@@ -61,6 +65,7 @@ func (s *Server) serveServices(c request) bool {
 		if !c.decode(&spec) || c.stale(x.Meta) {
 			return true
 		}
+		s.replaceTasks(x, spec)
 		x.Spec = spec
 		s.touch(&x.Meta)
 		s.emit(events.ServiceEventType, "update", x.ID, map[string]string{"name": x.Spec.Name})
@@ -78,6 +83,33 @@ func (s *Server) serveServices(c request) bool {
 		return false
 	}
 	return true
+}
+
+// replaceTasks does what Swarm's update does to the tasks, at once: one whose
+// template changes is stopped, and another started if one is wanted.
+func (s *Server) replaceTasks(x *swarm.Service, spec swarm.ServiceSpec) {
+	wanted := spec.Mode.Replicated == nil || spec.Mode.Replicated.Replicas == nil || *spec.Mode.Replicated.Replicas > 0
+	if wanted && reflect.DeepEqual(x.Spec.TaskTemplate, spec.TaskTemplate) && s.hasTask(x.ID) {
+		return
+	}
+	for _, t := range s.tasks {
+		if t.ServiceID == x.ID && t.DesiredState == swarm.TaskStateRunning {
+			s.stop(t, swarm.TaskStateShutdown)
+		}
+	}
+	x.Spec = spec
+	if wanted {
+		s.startTask(x, nil)
+	}
+}
+
+func (s *Server) hasTask(service string) bool {
+	for _, t := range s.tasks {
+		if t.ServiceID == service && t.DesiredState == swarm.TaskStateRunning {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) createService(c request) {
@@ -116,18 +148,35 @@ func (s *Server) serveTasks(c request) bool {
 	switch {
 	case c.is("GET", "tasks"):
 		s.listTasks(c)
-	case c.is("GET", "containers", "*", "json"):
-		for _, t := range s.tasks {
-			if t.NodeID == s.self && t.container == c.parts[0] && t.container != "" {
+	case c.is("GET", "tasks", "*", "logs"):
+		s.serveLog(c)
+	case c.is("GET", "containers", "json"):
+		s.listContainers(c)
+	case c.is("GET", "containers", "*", "json"), c.is("GET", "containers", "*", "stats"):
+		if t := s.here[c.node][c.parts[0]]; t != nil {
+			if c.parts[1] == "stats" {
+				reply(c.w, http.StatusOK, t.stats())
+			} else {
 				reply(c.w, http.StatusOK, t.inspect())
-				return true
 			}
+			return true
 		}
 		fail(c.w, http.StatusNotFound, "No such container: %s", c.parts[0])
 	default:
 		return false
 	}
 	return true
+}
+
+// serveLog answers what a task's program has printed: what Say says, or what
+// the suite's own programs do when they end.
+func (s *Server) serveLog(c request) {
+	text := s.said[c.parts[0]]
+	if t := s.tasks[c.parts[0]]; t != nil && t.code != 0 && text == "" {
+		text = fmt.Sprintf("begins\nends with code %d\n", t.code)
+	}
+	c.w.WriteHeader(http.StatusOK)
+	_, _ = io.WriteString(stdcopy.NewStdWriter(c.w, stdcopy.Stdout), text) // a client that has gone away
 }
 
 func (s *Server) listTasks(c request) {

@@ -9,6 +9,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/pkg/stdcopy"
 )
 
 // Started is a container that the fake has started.
@@ -55,6 +56,8 @@ type task struct {
 	code          int    // its exit code
 	attempt       int    // counts Swarm's restarts
 	stopped       func() // from OnStart
+	log           containerLog
+	use           Use
 }
 
 func (t *task) inspect() container.InspectResponse {
@@ -63,7 +66,11 @@ func (t *task) inspect() container.InspectResponse {
 	if t.running {
 		state.Status = "running"
 	}
-	return container.InspectResponse{ContainerJSONBase: &container.ContainerJSONBase{ID: t.container, State: state}}
+	host := &container.HostConfig{}
+	if r := t.Spec.Resources; r != nil && r.Limits != nil {
+		host.NanoCPUs, host.Memory = r.Limits.NanoCPUs, r.Limits.MemoryBytes
+	}
+	return container.InspectResponse{ContainerJSONBase: &container.ContainerJSONBase{ID: t.container, State: state, HostConfig: host}}
 }
 
 // after runs the next step of a task's life, unless the test has ended.
@@ -171,6 +178,14 @@ func (s *Server) prepare(t *task) {
 // start starts the process; Swarm calls the task running a step later.
 func (s *Server) start(t *task) {
 	t.container, t.running, t.began = newID(), true, time.Now()
+	if s.here[t.NodeID] == nil {
+		s.here[t.NodeID] = map[string]*task{}
+	}
+	s.here[t.NodeID][t.container] = t
+	t.log.add(t.began, stdcopy.Stderr, "begins\n")
+	if t.NodeID == s.self {
+		s.makeVolumes(t.Spec)
+	}
 	t.Status.ContainerStatus = &swarm.ContainerStatus{ContainerID: t.container}
 	s.set(t, swarm.TaskStateStarting, "starting", "")
 	s.emit(events.ContainerEventType, "start", t.container, t.attributes(nil))
@@ -206,8 +221,12 @@ func (t *task) attributes(more map[string]string) map[string]string {
 	return a
 }
 
-// end ends the process.
+// end ends the process, which says so as the suite's own program does.
 func (t *task) end(code int) {
+	if t.running {
+		t.log.add(time.Now(), stdcopy.Stderr, fmt.Sprintf("ends with code %d\n", code))
+	}
+	t.log.end()
 	t.running, t.code = false, code
 	if t.stopped != nil {
 		t.stopped()
@@ -249,7 +268,10 @@ func (s *Server) restart(t *task) {
 func (s *Server) stop(t *task, desired swarm.TaskState) {
 	t.DesiredState = desired
 	s.touch(&t.Meta)
-	forget := func(t *task) { delete(s.tasks, t.ID) }
+	forget := func(t *task) {
+		delete(s.tasks, t.ID)
+		delete(s.here[t.NodeID], t.container)
+	}
 	if t.phase() != placed {
 		s.after(Step, t, forget)
 		return

@@ -1,7 +1,7 @@
 // Command agent is what the tests run as a container: a stand-in for the IDE
 // image's agent that answers on the agent's port, and dials where it is told.
 //
-//	agent               serve until SIGTERM
+//	agent               serve until SIGTERM; say when it begins and ends
 //	agent exit CODE     end at once
 //	agent eat           take memory until the kernel says no
 //	agent health        exit 0
@@ -25,6 +25,8 @@ func main() {
 	switch args[0] {
 	case "exit":
 		code, _ := strconv.Atoi(args[1])
+		println("begins")
+		println("ends with code", code)
 		os.Exit(code)
 	case "eat":
 		for held := [][]byte{}; ; {
@@ -67,6 +69,7 @@ func flood(addr string) {
 }
 
 func serve() {
+	println("begins")
 	go func() {
 		if err := http.ListenAndServe(":9000", http.NotFoundHandler()); err != nil {
 			println(err.Error())
@@ -76,4 +79,5 @@ func serve() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	<-stop
+	println("ends with code 0")
 }

@@ -1,0 +1,199 @@
+package functions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/internal/ide"
+	"berth/internal/store"
+	"berth/internal/swarm"
+	"berth/queue"
+)
+
+// DrainNodeArgs is the job of emptying a node.
+type DrainNodeArgs struct{ NodeInput }
+
+// DrainNode empties a node: nothing new is placed there, its containers are moved
+// one after the other, each with its workspace saved, and when none is left Swarm
+// takes its own tasks away, too. What could not be moved goes on running there, the
+// node stays closed, and the job has failed with the reasons.
+var DrainNode = define(Function[DrainNodeArgs]{
+	Name: "node-drain", Doc: "Move all containers of a node elsewhere, and place nothing there any more", Route: "POST /api/nodes/{id}/drain",
+	Queue: queue.Default, Attempts: 12, Timeout: 12 * time.Hour, Cancelable: true,
+	Admit: func(ctx context.Context, d *Deps, p ide.Principal, a *DrainNodeArgs) (store.Admission, error) {
+		return admitNode(ctx, d, p, &a.ID, anyNode)
+	},
+	Run: drain,
+})
+
+// errActivated ends a drain whose node takes containers again.
+var errActivated = ide.Errorf(ide.Canceled, "The node was activated again.")
+
+func drain(ctx context.Context, d *Deps, a DrainNodeArgs) error {
+	begun := resultOf(ctx, "closed") != nil
+	err := Step(ctx, "close", func(ctx context.Context) error {
+		n, err := d.swarmNode(ctx, a.ID)
+		switch {
+		case err != nil:
+			return err
+		case n.Availability != swarm.Active: // by an earlier attempt, or by hand
+		case begun:
+			return errActivated
+		default:
+			stranded, err := d.Swarm.Stranded(ctx, a.ID)
+			if err != nil {
+				return err
+			}
+			if len(stranded) > 0 {
+				return ide.Errorf(ide.Conflict, "%s can run on no other node, so draining this one would end it.", strings.Join(stranded, ", "))
+			}
+			// not drain yet: that would end the containers without saving them
+			if err := d.Swarm.SetAvailability(ctx, a.ID, swarm.Pause); err != nil {
+				return err
+			}
+		}
+		SetResult(ctx, "closed", true)
+		return d.nodeShows(ctx, a.ID, func(n ide.Node) bool { return n.Availability != swarm.Active })
+	})
+	if err != nil {
+		return err
+	}
+	stayed, err := d.moveAll(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	if len(stayed) > 0 {
+		return ide.Errorf(ide.ResourceLimitExceeded, "The node takes nothing new, but %d of its containers could not be moved. %s", len(stayed), strings.Join(stayed, " "))
+	}
+	return Step(ctx, "drain", func(ctx context.Context) error {
+		if n, err := d.swarmNode(ctx, a.ID); err != nil || n.Availability == swarm.Active {
+			return errors.Join(err, errActivated)
+		}
+		if err := d.Swarm.SetAvailability(ctx, a.ID, swarm.Drain); err != nil {
+			return err
+		}
+		return d.nodeShows(ctx, a.ID, func(n ide.Node) bool { return n.Availability == swarm.Drain })
+	})
+}
+
+// swarmNode reads a node from Swarm.
+func (d *Deps) swarmNode(ctx context.Context, id string) (ide.Node, error) {
+	nodes, err := d.Swarm.Nodes(ctx)
+	if err != nil {
+		return ide.Node{}, err
+	}
+	i := slices.IndexFunc(nodes, func(n ide.Node) bool { return n.ID == id })
+	if i < 0 {
+		return ide.Node{}, ide.Errorf(ide.NotFound, "The node has left the Swarm.")
+	}
+	return nodes[i], nil
+}
+
+// moveAll moves the containers of a node, one step each, and says of those that
+// stay why they do.
+func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err error) {
+	tried := map[string]bool{}
+	moved, _ := resultOf(ctx, "moved").(float64) // by earlier attempts
+	for {
+		live, _, err := d.onNode(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(live, func(c ide.Container) bool { return !tried[c.ID] })
+		if i < 0 {
+			return stayed, nil
+		}
+		c := live[i]
+		tried[c.ID] = true
+		err = Step(ctx, "move "+c.ID, func(ctx context.Context) error {
+			n, err := d.swarmNode(ctx, node)
+			if err != nil {
+				return err
+			}
+			if n.Availability == swarm.Active {
+				return errActivated
+			}
+			why, err := d.moveOff(ctx, c.ID, node)
+			if err != nil {
+				return err
+			}
+			if why != "" {
+				Progress(ctx, why)
+				stayed = append(stayed, fmt.Sprintf("%s: %s", c.ID, why))
+				return nil
+			}
+			moved++
+			SetResult(ctx, "moved", moved)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// moveOff moves one container off a node, or waits until it has gone by itself. It
+// says why it is still there, if it is.
+func (d *Deps) moveOff(ctx context.Context, id, node string) (why string, err error) {
+	job := ""
+	for {
+		c, err := d.Store.Container(ctx, id)
+		if ide.HasCode(err, ide.ContainerNotFound) || err == nil && (c.Node != node || !c.Status.Live()) {
+			return d.outcome(ctx, job)
+		}
+		if err != nil {
+			return "", err
+		}
+		if c.Status == ide.Running && job == "" {
+			out, err := MoveContainer.Enqueue(ctx, d, ide.Principal{Name: "node-drain", Role: ide.Admin}, &MoveContainerArgs{ID: id})
+			switch e := ide.AsError(err); {
+			case err == nil:
+				job = out.Job.ID
+			case e.Code == ide.ResourceLimitExceeded:
+				return e.Message, nil
+			case e.Code != ide.Conflict && e.Code != ide.ContainerNotFound:
+				return "", err
+			}
+		}
+		if job != "" { // a move that failed early leaves it as it is
+			if j, err := d.Store.Job(ctx, job); err != nil || j.Status.Ended() {
+				return whyNot(j), err
+			}
+		}
+		Progress(ctx, fmt.Sprintf("It is %s.", c.Status))
+		if err := pause(ctx, 300*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+}
+
+// outcome waits for the end of a move whose container is not on the node any
+// more, and says why it failed, if it did. No move is a success.
+func (d *Deps) outcome(ctx context.Context, job string) (why string, err error) {
+	for job != "" {
+		j, err := d.Store.Job(ctx, job)
+		if err != nil || j.Status.Ended() {
+			return whyNot(j), err
+		}
+		if err := pause(ctx, 300*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+// whyNot says why a job has failed; empty is that it has not. One that was
+// canceled gave way to somebody's stop.
+func whyNot(j ide.Job) string {
+	switch {
+	case j.Status != ide.JobFailed:
+		return ""
+	case j.Error == nil:
+		return "Its move failed."
+	}
+	return j.Error.Message
+}

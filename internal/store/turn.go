@@ -1,0 +1,48 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// window is how many jobs of one owner stand in a queue at a time. The queue
+// itself is first come, first served; because nobody has more in it than
+// this, and the next one joins at its end when one has begun, the owners take
+// turns: a job waits for at most window of each other owner, however many
+// they have asked for. A larger window only keeps more workers from running
+// dry between two looks at the queue.
+const window = 8
+
+// turnScript notes that a delivered job came to a worker, and lets in those
+// that waited for it.
+//
+// KEYS: 1 job
+//
+// ARGV: 1 job ID, 2 now (ms), 3 the most of a lane that are delivered at once
+//
+// Answers: [jobs to deliver…]
+var turnScript = redis.NewScript(library + `
+local out = {}
+local lane = redis.call('HGET', KEYS[1], 'lane')
+if not lane or lane == '' then return out end
+redis.call('SREM', P..'turn:'..lane, ARGV[1])
+while redis.call('SCARD', P..'turn:'..lane) < tonumber(ARGV[3]) do
+  local j = redis.call('LPOP', P..'wait:'..lane)
+  if not j then break end
+  if redis.call('HGET', P..'j:'..j, 'status') == 'queued' then -- else it came out of turn, to be canceled
+    redis.call('SADD', P..'turn:'..lane, j)
+    redis.call('ZADD', P..'j:due', ARGV[2], j)
+    out[#out+1] = j
+  end
+end
+return out
+`)
+
+// Turn says that a delivery of a job came to a worker, and returns the jobs
+// of the same owner that are to be delivered now. From then on they are due:
+// if they are not delivered, the ticker sees to it.
+func (s *Store) Turn(ctx context.Context, id string) (next []string, err error) {
+	return s.run(ctx, turnScript, []string{jobKey(id)}, id, ms(time.Now()), window)
+}

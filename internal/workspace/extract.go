@@ -1,0 +1,55 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"berth/internal/ide"
+)
+
+// Extract writes one generation, which need not be the newest, into a directory
+// that is no workspace, and looks at no plain file. There is nothing to save
+// from there: it is for looking, or for taking files back by hand.
+func (b *Bucket) Extract(ctx context.Context, number int64, dir string, progress func(Progress)) (r Restored, err error) {
+	began := time.Now()
+	l, err := openLocal(dir)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	was, err := l.readState()
+	if err != nil {
+		return r, err
+	}
+	if was != (state{}) {
+		return r, ide.Errorf(ide.Conflict, "The directory is a workspace.")
+	}
+	w := &Workspace{b: b, local: l, base: map[string]known{}}
+	if err := w.load(ctx, number); err != nil {
+		return r, err
+	}
+	r.Generation = number
+	if err := newPlacing(w, &survey{}, progress).all(ctx, &r, false); err != nil {
+		return r, fmt.Errorf("extract generation: %w", err)
+	}
+	r.Took = time.Since(began)
+	return r, nil
+}
+
+// Generation is one that can be restored or extracted.
+type Generation struct {
+	Number int64
+	At     time.Time // by the store's clock
+}
+
+// Generations lists what the bucket has, oldest first.
+func (b *Bucket) Generations(ctx context.Context) ([]Generation, error) {
+	all, err := b.generations(ctx)
+	list := make([]Generation, len(all))
+	for i, g := range all {
+		list[i] = Generation{g.number, g.at}
+	}
+	return list, err
+}

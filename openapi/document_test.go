@@ -1,0 +1,69 @@
+package openapi
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// each calls see for every operation of the document.
+func each(doc *huma.OpenAPI, see func(*huma.Operation)) {
+	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
+		p := doc.Paths[path]
+		for _, op := range []*huma.Operation{p.Get, p.Put, p.Post, p.Delete, p.Patch, p.Head, p.Options, p.Trace} {
+			if op != nil {
+				see(op)
+			}
+		}
+	}
+}
+
+// undocumented names what a reader of a field misses.
+func undocumented(s *huma.Schema, description string) string {
+	switch {
+	case s.Ref != "" && description == "" && s.Description == "":
+		return "description"
+	case s.Ref != "":
+		return ""
+	case description == "" && s.Description == "":
+		return "description"
+	case len(s.Examples) > 0, len(s.Enum) > 0, s.Type == "boolean", s.Type == "object", s.Type == "", s.Format == "date-time", s.Default != nil:
+		return ""
+	case s.Type == "array" && (s.Items.Ref != "" || len(s.Items.Enum) > 0):
+		return ""
+	}
+	return "example"
+}
+
+func TestEverythingIsDocumented(t *testing.T) {
+	t.Parallel()
+	doc := Document("v1")
+	for name, s := range doc.Components.Schemas.Map() {
+		for _, field := range slices.Sorted(maps.Keys(s.Properties)) {
+			if lacks := undocumented(s.Properties[field], ""); lacks != "" {
+				t.Errorf("%s.%s lacks its %s", name, field, lacks)
+			}
+		}
+	}
+	each(doc, func(op *huma.Operation) {
+		if op.Summary == "" || len(op.Tags) == 0 || op.OperationID == "" {
+			t.Errorf("%s %s lacks a summary, a tag or an ID", op.Method, op.Path)
+		}
+		for _, p := range op.Parameters {
+			if lacks := undocumented(p.Schema, p.Description); lacks != "" && p.Example == nil {
+				t.Errorf("%s: %s parameter %s lacks its %s", op.OperationID, p.In, p.Name, lacks)
+			}
+		}
+		for status, r := range op.Responses {
+			if r.Ref == "" && r.Description == "" {
+				t.Errorf("%s: %s has no description", op.OperationID, status)
+			}
+			if fmt.Sprint(status) >= "400" && r.Ref == "" && op.OperationID != "health" {
+				t.Errorf("%s: %s is no refusal that all know", op.OperationID, status)
+			}
+		}
+	})
+}
