@@ -379,6 +379,7 @@ func (c *Config) swarm() swarm.Config {
 	return swarm.Config{
 		Host: c.DockerHost, Instance: c.Instance, Network: c.Network, Subnet: c.Subnet, Encrypted: c.Encrypted, Routing: c.Routing, TraefikV2: c.TraefikV2,
 		EntryPoint: c.EntryPoint, CertResolver: c.CertResolver, StopGrace: c.StopGrace, ExecRoot: c.ExecRoot,
+		Guarded: c.Isolation == "on",
 	}
 }
 

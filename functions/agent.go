@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/internal/ide"
+	"berth/internal/swarm"
 )
 
 // agentStatus is what an agent says of itself, so far as functions need it.
@@ -102,6 +103,21 @@ func (a agent) finish(ctx context.Context, anew bool) (int64, error) {
 
 func (a agent) credentials(ctx context.Context, c ide.S3Credentials) error {
 	return a.call(ctx, http.MethodPost, ide.AgentCredentialsPath, c, nil)
+}
+
+// OpenContainer tells the agent of a container on this worker's node that the
+// filter stands there. Agents that were told before take it again. One of an
+// earlier run is not told, nor is one without an agent.
+func OpenContainer(ctx context.Context, d *Deps, local swarm.LocalContainer) error {
+	c, err := d.Store.Container(ctx, local.Container)
+	if err != nil || local.Run < c.Run || c.NoAgent {
+		return err
+	}
+	secrets, _, err := d.secrets(c)
+	if err != nil {
+		return err
+	}
+	return d.agentAt(local.Address, secrets.AgentToken).call(ctx, http.MethodPost, ide.AgentOpenPath, nil, nil)
 }
 
 // AgentClient calls agents and the edge: no proxy, no redirect.

@@ -139,6 +139,17 @@ func (g *Guard) Isolate(ctx context.Context, edges []netip.Addr) error {
 	return nil
 }
 
+// Closed says whether containers are kept apart here, as far as that is wanted.
+// Edges need not be known yet.
+func (g *Guard) Closed(ctx context.Context) (bool, error) {
+	if !g.cfg.Isolation {
+		return true, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.standing(ctx)
+}
+
 // Isolated says whether the filter stands, with edges that are known.
 func (g *Guard) Isolated(ctx context.Context) bool {
 	g.mu.Lock()

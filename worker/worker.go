@@ -80,6 +80,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error { w.webhooks(loops); return nil })
 	group.Go(func() error { w.every(loops, 20*time.Second, "look for stray volumes", w.sweepVolumes()); return nil })
 	group.Go(func() error { w.every(loops, time.Second, "listen to engine", w.listen); return nil })
+	group.Go(func() error { newDoorman(w).Run(loops); return nil })
 	group.Go(func() error { newLogShip(w).Run(loops); return nil })
 	group.Go(func() error { w.every(loops, measureEvery, "measure", newMeter(w).Measure); return nil })
 	group.Go(func() error { w.every(loops, 30*time.Second, "count addresses", w.countAddresses); return nil })

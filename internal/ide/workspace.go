@@ -111,6 +111,7 @@ const (
 	AgentSavePath        = "/_berth/save"        // POST: Asked
 	AgentFinishPath      = "/_berth/finish"      // POST: Asked; saves, ends all programs, and saves the quiet tree
 	AgentCredentialsPath = "/_berth/credentials" // POST S3Credentials: 204
+	AgentOpenPath        = "/_berth/open"        // POST: 204; the node is filtered: begin, and let users in
 )
 
 // Asked is the answer to a request for a save: it is done once
@@ -131,6 +132,9 @@ const (
 	ModeVariable  = "BERTH_MODE"
 	ModeSave      = "save"             // it brings nothing and starts nothing: it saves what an earlier one has left
 	GraceVariable = "BERTH_STOP_GRACE" // seconds between SIGTERM and SIGKILL
+	// GuardedVariable, "true", has an agent run nothing of the user's, and let
+	// nobody in, before it was asked to open (AgentOpenPath).
+	GuardedVariable = "BERTH_GUARDED"
 	// WorkspaceDir is where the volume of the workspace is mounted.
 	WorkspaceDir = "/home/ide/workspace"
 )

@@ -41,6 +41,7 @@ type Config struct {
 	CertResolver string        // Traefik's certificate resolver of containers' routers
 	StopGrace    time.Duration // from SIGTERM to SIGKILL when a service goes down; 0 is 30 s
 	ExecRoot     string        // the engine's exec root, for the filter; empty is /var/run/docker
+	Guarded      bool          // agents wait until their node's worker finds the filter standing
 
 	Traces trace.TracerProvider // of calls to the engine; nil is none
 }

@@ -18,7 +18,8 @@ type LocalContainer struct {
 	EngineID  string
 	Container string
 	Run       int
-	Ended     bool // it will print nothing more, unless somebody starts it by hand
+	Ended     bool   // it will print nothing more, unless somebody starts it by hand
+	Address   string // on the shared overlay, while it runs
 }
 
 // LocalContainers lists the containers of this instance on this engine's node,
@@ -31,7 +32,11 @@ func (c *Client) LocalContainers(ctx context.Context) ([]LocalContainer, error) 
 	var local []LocalContainer
 	for _, l := range list {
 		if id, run, err := parseIdentity(l.Labels); err == nil {
-			local = append(local, LocalContainer{EngineID: l.ID, Container: id, Run: run, Ended: l.State == container.StateExited || l.State == container.StateDead})
+			one := LocalContainer{EngineID: l.ID, Container: id, Run: run, Ended: l.State == container.StateExited || l.State == container.StateDead}
+			if n := l.NetworkSettings; n != nil && n.Networks[c.cfg.Network] != nil {
+				one.Address = n.Networks[c.cfg.Network].IPAddress
+			}
+			local = append(local, one)
 		}
 	}
 	return local, nil

@@ -142,7 +142,11 @@ func environment(cfg Config, rec ide.Container) []string {
 	if rec.WebCommand != "" {
 		env = append(env, "WEB_COMMAND="+rec.WebCommand)
 	}
-	return append(env, "BERTH_ID="+rec.ID, ide.GraceVariable+"="+strconv.Itoa(int(cfg.StopGrace.Seconds())))
+	env = append(env, "BERTH_ID="+rec.ID, ide.GraceVariable+"="+strconv.Itoa(int(cfg.StopGrace.Seconds())))
+	if cfg.Guarded {
+		env = append(env, ide.GuardedVariable+"=true")
+	}
+	return env
 }
 
 func ptr[T any](v T) *T { return &v }

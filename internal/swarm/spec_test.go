@@ -42,7 +42,7 @@ func TestSpecGolden(t *testing.T) {
 		modern bool
 	}{
 		"gateway":             {cfg: Config{}, rec: sample()},
-		"gateway-modern":      {cfg: Config{}, rec: sample(), modern: true},
+		"gateway-modern":      {cfg: Config{Guarded: true}, rec: sample(), modern: true},
 		"gateway-hardened":    {cfg: Config{}, rec: hard},
 		"labels-letsencrypt":  {cfg: Config{Routing: RoutingLabels, EntryPoint: "websecure", CertResolver: "letsencrypt"}, rec: sample()},
 		"labels-wildcard":     {cfg: Config{Routing: RoutingLabels, EntryPoint: "websecure"}, rec: sample()},

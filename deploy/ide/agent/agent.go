@@ -35,7 +35,9 @@ type agent struct {
 	whole  atomic.Bool // and every program that is needed has been up
 	ending atomic.Bool // programs are being ended: nothing may be edited any more
 
-	running *supervised // the programs; of run
+	running *supervised   // the programs; of run
+	opened  chan struct{} // closed when programs may begin and users be let in
+	open    func()        // closes it, once
 
 	mu   sync.Mutex
 	last activity
@@ -61,6 +63,11 @@ func newAgent(cfg config, log *slog.Logger) (*agent, error) {
 	}
 	a := &agent{cfg: cfg, root: root, log: log, now: time.Now, started: time.Now().UTC()}
 	a.last = activity{At: a.started, Source: "start"}
+	a.opened = make(chan struct{})
+	a.open = sync.OnceFunc(func() { close(a.opened) })
+	if !cfg.Guarded {
+		a.open()
+	}
 	if a.keeper, err = newKeeper(cfg, log); err != nil {
 		root.Close()
 		return nil, err
@@ -122,9 +129,27 @@ func (a *agent) environ() []string {
 	return env
 }
 
+// isOpen says whether this container's node is known to be filtered. Before, a
+// neighbour could knock here, and what runs here could knock there: a node that
+// has lost its power starts containers and the worker that filters them at the
+// same time.
+func (a *agent) isOpen() bool {
+	select {
+	case <-a.opened:
+		return true
+	default:
+		return false
+	}
+}
+
+// shut is what is said meanwhile.
+const shut = "The isolation of this node is being set up."
+
 // closed says in words why nothing may be edited now, or nothing.
 func (a *agent) closed() string {
 	switch {
+	case !a.isOpen():
+		return shut
 	case a.keeper == nil:
 		return ""
 	case a.ending.Load():

@@ -77,7 +77,7 @@ func (l *logs) String() string {
 func newTestAgent(t *testing.T) (*agent, *logs) {
 	t.Helper()
 	log := &logs{}
-	a, err := newAgent(config{ID: testID, Workspace: t.TempDir(), Secrets: testSecrets}, slog.New(slog.NewJSONHandler(log, nil)))
+	a, err := newAgent(config{ID: testID, Workspace: t.TempDir(), Secrets: testSecrets, Grace: defaultGrace}, slog.New(slog.NewJSONHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type config struct {
 	Place      *ide.Place    // where the workspace is kept; nil is nowhere
 	SaveOnly   bool          // BERTH_MODE=save: nothing runs, what an earlier agent left is saved
 	Grace      time.Duration // BERTH_STOP_GRACE: between SIGTERM and SIGKILL
+	Guarded    bool          // BERTH_GUARDED=true: the node's worker says when its filter stands
 	Image      image
 }
 
@@ -57,6 +58,7 @@ func readConfig(getenv func(string) string) (config, error) {
 		ID: getenv("BERTH_ID"), Workspace: getenv("BERTH_WORKSPACE"), WebCommand: getenv("WEB_COMMAND"),
 		SaveOnly: getenv(ide.ModeVariable) == ide.ModeSave, Grace: defaultGrace,
 	}
+	c.Guarded = getenv(ide.GuardedVariable) == "true" && !c.SaveOnly
 	if n, err := strconv.Atoi(getenv(ide.GraceVariable)); err == nil && n > 0 {
 		c.Grace = time.Duration(n) * time.Second
 	}

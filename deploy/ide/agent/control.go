@@ -73,6 +73,9 @@ func (a *agent) isReady(services []serviceStatus) (bool, string) {
 	if w := a.keeper.now(); w.Kept && !w.Restored {
 		return false, restoring(w)
 	}
+	if !a.isOpen() {
+		return false, shut
+	}
 	if a.whole.Load() {
 		return true, ""
 	}
@@ -117,6 +120,10 @@ func (a *agent) control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, a.status())
+	})
+	mux.HandleFunc("POST "+ide.AgentOpenPath, func(w http.ResponseWriter, _ *http.Request) {
+		a.open()
+		w.WriteHeader(http.StatusNoContent)
 	})
 	if a.keeper != nil {
 		a.controlWorkspace(mux)

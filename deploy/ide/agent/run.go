@@ -19,7 +19,7 @@ const (
 )
 
 // run serves all ports until ctx ends. Programs start once the workspace is
-// restored. At the end requests under way may finish, for 5 s at most, all
+// restored and the agent was opened. At the end requests under way may finish, for 5 s at most, all
 // programs are ended, and what they have left is saved; the control plane's own
 // port stays open until then. It fails when a port cannot be opened or a server
 // breaks.
@@ -44,16 +44,15 @@ func (a *agent) run(ctx context.Context, listen listenFunc) error {
 			}
 		})
 	}
-	if a.keeper == nil {
-		a.running.begin()
-	} else {
-		wg.Go(func() {
-			if a.keeper.restore(ctx) {
-				a.running.begin()
-				a.keeper.run(ctx)
-			}
-		})
-	}
+	wg.Go(func() {
+		if a.keeper != nil && !a.keeper.restore(ctx) {
+			return
+		}
+		wg.Go(func() { a.begin(ctx) })
+		if a.keeper != nil {
+			a.keeper.run(ctx)
+		}
+	})
 	if a.desktop != nil {
 		tick := time.NewTicker(activityEvery)
 		defer tick.Stop()
@@ -82,6 +81,15 @@ func (a *agent) run(ctx context.Context, listen listenFunc) error {
 		return err
 	}
 	return nil
+}
+
+// begin starts the programs as soon as the agent is open.
+func (a *agent) begin(ctx context.Context) {
+	select {
+	case <-a.opened:
+		a.running.begin()
+	case <-ctx.Done():
+	}
 }
 
 // graceMargin is the part of the time before SIGKILL that is left unused.

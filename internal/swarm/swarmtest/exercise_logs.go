@@ -17,7 +17,7 @@ import (
 func (b *bench) logs() {
 	rec := b.container(b.env.Image)
 	b.start(rec)
-	_, err := b.c.WaitRunning(b.ctx, rec, nil)
+	task, err := b.c.WaitRunning(b.ctx, rec, nil)
 	b.must(err)
 	local := func() (swarm.LocalContainer, bool) {
 		list, err := b.c.LocalContainers(b.ctx)
@@ -29,7 +29,7 @@ func (b *bench) logs() {
 		return list[i], true
 	}
 	one, found := local()
-	if !found || one.Run != 1 || one.Ended || one.EngineID == "" {
+	if !found || one.Run != 1 || one.Ended || one.EngineID == "" || one.Address != task.Address {
 		b.Fatalf("the container is listed as %+v, %t", one, found)
 	}
 

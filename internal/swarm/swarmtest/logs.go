@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/pkg/stdcopy"
 )
 
@@ -94,6 +95,10 @@ func (s *Server) listContainers(c request) {
 		one := container.Summary{ID: t.container, Labels: labels, State: container.StateExited}
 		if t.running {
 			one.State = container.StateRunning
+			one.NetworkSettings = &container.NetworkSettingsSummary{Networks: map[string]*network.EndpointSettings{}}
+			for _, a := range t.NetworksAttachments {
+				one.NetworkSettings.Networks[a.Network.Spec.Name] = &network.EndpointSettings{IPAddress: t.address.Addr().String()}
+			}
 		}
 		list = append(list, one)
 	}
