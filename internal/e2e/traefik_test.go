@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -21,13 +22,17 @@ import (
 
 // TestStackBehindTraefik deploys the stack, with the real Traefik in front,
 // and sees of both kinds of routing what its users see. Between the two it is
-// updated, and nobody notices.
+// updated: nobody notices, and its containers stay apart.
 func TestStackBehindTraefik(t *testing.T) {
 	s := newStack(t)
 	s.up("labels", "PROBE_INTERVAL=2s", "S3_ENDPOINT=none", "CPU_RESERVATION=0.05", "MEMORY_RESERVATION=64m", "RATE_LIMIT=0", "STOP_GRACE=10s")
 	byLabels := s.oneLife(t, true)
 	s.security(t)
 
+	neighbour := s.create()
+	s.succeed(neighbour.Job.ID)
+	_, address := inside(t.Context(), s.engine, neighbour.ID, "")
+	flood := s.flood(byLabels.ID, net.JoinHostPort(address, "9000"))
 	watch := s.watch(byLabels)
 	s.deploy("gateway", "PROBE_INTERVAL=2s", "S3_ENDPOINT=none", "CPU_RESERVATION=0.05", "MEMORY_RESERVATION=64m", "RATE_LIMIT=3000", "STOP_GRACE=10s")
 	for _, name := range []string{"api", "gateway", "worker"} {
@@ -41,6 +46,9 @@ func TestStackBehindTraefik(t *testing.T) {
 	}
 	if asked, failed := watch(); len(failed) > 0 || asked < 20 {
 		t.Errorf("during the update %d of %d requests failed: %q", len(failed), asked, failed[:min(len(failed), 10)])
+	}
+	if through, tries := flood(); through > 0 || tries < 100 {
+		t.Errorf("during the update %d of %d connections from a container to its neighbour got through", through, tries)
 	}
 	s.oneLife(t, false)
 	s.realAddress(t)
