@@ -62,7 +62,8 @@ func berth(t *testing.T, answers map[string][]string, args ...string) (out, stde
 		t.Fatal(err)
 	}
 	var o, e bytes.Buffer
-	cmds.Bind(t.Context(), map[string]string{"BERTH_URL": srv.URL, "BERTH_API_KEY": "key"}, &o, &e)
+	cmds.Bind(t.Context(), map[string]string{"BERTH_URL": srv.URL, "BERTH_API_KEY": "key",
+		"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hidden"}, &o, &e)
 	err = parsed.Run(&cmds.Globals)
 	return o.String(), e.String(), a, err
 }

@@ -30,12 +30,13 @@ type Globals struct {
 	ctx  context.Context
 	out  io.Writer
 	err  io.Writer
-	live bool // err is a terminal: the running step is shown, too
+	vars map[string]string // the environment
+	live bool              // err is a terminal: the running step is shown, too
 }
 
 // Bind gives the commands what they run with; vars is the environment.
 func (g *Globals) Bind(ctx context.Context, vars map[string]string, out, err io.Writer) {
-	g.ctx, g.out, g.err = ctx, out, err
+	g.ctx, g.vars, g.out, g.err = ctx, vars, out, err
 	g.URL = cmp.Or(g.URL, vars["BERTH_URL"], "http://localhost:8080")
 	g.APIKey = cmp.Or(g.APIKey, vars["BERTH_API_KEY"])
 	if f, ok := err.(*os.File); ok {

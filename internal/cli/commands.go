@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"berth/functions"
-	"berth/internal/ide"
 	"berth/openapi"
 )
 
@@ -36,33 +35,6 @@ type Commands struct {
 	Completion Completion `cmd:"" help:"Print what makes a shell complete berth's commands and flags."`
 }
 
-// Spec is what create and check ask for.
-type Spec struct {
-	Bucket   string            `arg:"" help:"S3 bucket of the workspace."`
-	Region   string            `help:"Region of the bucket."`
-	Prefix   string            `help:"Folder in the bucket."`
-	Template string            `help:"One of the server's templates."`
-	Image    string            `help:"Image to run."`
-	CPU      float64           `name:"cpu" help:"Limit, in cores."`
-	Memory   string            `help:"Limit, in bytes with k, m or g."`
-	Label    map[string]string `help:"Your own labels, name=value."`
-	Where    []string          `name:"constraint" help:"Condition on the node, node.labels.NAME==VALUE or !=; several may be given."`
-	Strategy string            `enum:",spread,pack" default:"" help:"spread takes the emptiest node that fits, pack the fullest."`
-	Generic  []string          `help:"Other resources that nodes announce, as gpu=1."`
-	Idle     *int              `name:"idle-timeout" help:"Seconds without use after which it is stopped; 0 is never."`
-}
-
-func (s Spec) request() functions.CreateContainerRequest {
-	r := functions.CreateContainerRequest{S3Bucket: s.Bucket, S3Region: s.Region, S3Prefix: s.Prefix, Template: s.Template, Image: s.Image, Labels: s.Label, IdleTimeout: s.Idle}
-	if s.CPU != 0 || s.Memory != "" {
-		r.Resources = &functions.ResourceRequest{CPULimit: s.CPU, MemoryLimit: s.Memory}
-	}
-	if len(s.Where)+len(s.Generic) > 0 || s.Strategy != "" {
-		r.Placement = &ide.Placement{Constraints: s.Where, Strategy: s.Strategy, Generic: s.Generic}
-	}
-	return r
-}
-
 // Create starts a container.
 type Create struct {
 	Spec
@@ -71,8 +43,12 @@ type Create struct {
 
 // Run implements the command.
 func (c Create) Run(g *Globals) error {
+	body, err := c.request(g)
+	if err != nil {
+		return err
+	}
 	var s functions.StartAnswer
-	if err := g.call(http.MethodPost, "/api/containers/start", nil, c.request(), &s); err != nil {
+	if err := g.call(http.MethodPost, "/api/containers/start", nil, body, &s); err != nil {
 		return err
 	}
 	if !c.NoWait {
@@ -88,11 +64,15 @@ type Check struct{ Spec }
 
 // Run implements the command.
 func (c Check) Run(g *Globals) error {
-	var a functions.CheckAnswer
-	if err := g.call(http.MethodPost, "/api/containers/check", nil, c.request(), &a); err != nil {
+	body, err := c.request(g)
+	if err != nil {
 		return err
 	}
-	err := g.show(a, func(w io.Writer) {
+	var a functions.CheckAnswer
+	if err := g.call(http.MethodPost, "/api/containers/check", nil, body, &a); err != nil {
+		return err
+	}
+	err = g.show(a, func(w io.Writer) {
 		rows(w, "NODE\tFITS\tFREE CPU\tFREE MEMORY\tWHY", func(row func(...any)) {
 			for _, n := range a.Nodes {
 				row(n.Hostname, n.Fits, fmt.Sprintf("%.2f", n.FreeCPU), fmt.Sprintf("%d MiB", n.FreeMemory>>20), n.Why)
@@ -179,7 +159,7 @@ func (g *Globals) container(id string) error {
 // Stop stops a container.
 type Stop struct {
 	ID
-	Force  bool `help:"Do not wait for a node that does not answer."`
+	Force  bool `help:"Give up what is not saved, and do not wait for a node that does not answer."`
 	Purge  bool `help:"Drop the record as well."`
 	NoWait bool `help:"Do not wait until it has stopped."`
 }
