@@ -24,9 +24,10 @@ type actionInput struct {
 }
 
 type actionOutput struct {
-	Location string `header:"Location" doc:"The job"`
-	Applied  string `header:"Preference-Applied" doc:"wait=N, if the answer was held"`
-	Body     functions.JobAnswer
+	Location   string `header:"Location" doc:"The job"`
+	RetryAfter string `header:"Retry-After" doc:"Seconds until it makes sense to look at the job"`
+	Applied    string `header:"Preference-Applied" doc:"wait=N, if the answer was held"`
+	Body       functions.JobAnswer
 }
 
 // actions serves the original design's quick actions: the same jobs as the
@@ -40,7 +41,7 @@ func (s *server) actions(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		res := &actionOutput{Body: functions.AnswerJob(out.Job)}
+		res := &actionOutput{RetryAfter: "1", Body: functions.AnswerJob(out.Job)}
 		if out.Answered != "" {
 			if err := json.Unmarshal([]byte(out.Answered), &res.Body); err != nil {
 				return nil, fmt.Errorf("decode answer: %w", err)
@@ -53,6 +54,9 @@ func (s *server) actions(api huma.API) {
 				return nil, err
 			}
 			res.Applied, res.Body = functions.Applied(most), functions.AnswerJob(j)
+			if j.Status.Ended() {
+				res.RetryAfter = ""
+			}
 		}
 		return res, nil
 	})

@@ -123,6 +123,8 @@ func refusesWith(op *huma.Operation) []int {
 var tags = []*huma.Tag{
 	{Name: "containers", Description: "Browser IDEs: start, look at, stop."},
 	{Name: "jobs", Description: "What changes something is a job. It can be polled, waited for, canceled and tried again."},
+	{Name: "schedules", Description: "What runs by itself, and when; for admins."},
+	{Name: "webhooks", Description: "Endpoints of yours that are told what happens."},
 	{Name: "nodes", Description: "The machines of the Swarm: join, drain, label, remove; for admins."},
 	{Name: "events", Description: "Everything that happens, as it happens."},
 	{Name: "dashboard", Description: "Nodes, use and what needs attention, for keys that see all."},

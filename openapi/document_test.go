@@ -67,3 +67,33 @@ func TestEverythingIsDocumented(t *testing.T) {
 		}
 	})
 }
+
+func TestEveryAnswerWithAJobSaysWhereItIs(t *testing.T) {
+	t.Parallel()
+	each(Document("v1"), func(op *huma.Operation) {
+		r := op.Responses["202"]
+		if r == nil {
+			return
+		}
+		switch r.Content["application/json"].Schema.Ref {
+		case "#/components/schemas/JobAnswer", "#/components/schemas/StartAnswer":
+			for _, name := range []string{"Location", "Retry-After"} {
+				if r.Headers[name] == nil {
+					t.Errorf("%s: its 202 lacks %s", op.OperationID, name)
+				}
+			}
+		}
+	})
+}
+
+func TestEveryTagIsDescribed(t *testing.T) {
+	t.Parallel()
+	doc := Document("v1")
+	each(doc, func(op *huma.Operation) {
+		for _, name := range op.Tags {
+			if !slices.ContainsFunc(doc.Tags, func(tag *huma.Tag) bool { return tag.Name == name && tag.Description != "" }) {
+				t.Errorf("%s: its tag %s is not described", op.OperationID, name)
+			}
+		}
+	})
+}

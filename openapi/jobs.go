@@ -48,6 +48,18 @@ type heldJob struct {
 	Body    functions.JobAnswer
 }
 
+// acceptedJob is the 202 with a job: where it is, and when to look at it.
+type acceptedJob struct {
+	Location   string `header:"Location" doc:"The job"`
+	RetryAfter string `header:"Retry-After" doc:"Seconds until it makes sense to look at the job"`
+	Body       functions.JobAnswer
+}
+
+func acceptJob(j ide.Job) *acceptedJob {
+	a := functions.AnswerJob(j)
+	return &acceptedJob{Location: a.Links.Self, RetryAfter: "1", Body: a}
+}
+
 // visibleJob returns a job that the caller may know of.
 func (s *server) visibleJob(ctx context.Context, id string) (ide.Job, error) {
 	j, err := s.deps.Store.Job(ctx, id)
@@ -108,7 +120,7 @@ func (s *server) jobs(api huma.API) {
 		})
 	cancel := read("cancel-job", "/api/jobs/{id}", "jobs", "Cancel a job", http.StatusForbidden, http.StatusNotFound, http.StatusConflict)
 	cancel.Method, cancel.DefaultStatus = http.MethodDelete, http.StatusAccepted
-	huma.Register(api, cancel, func(ctx context.Context, in *jobOnlyInput) (*body[functions.JobAnswer], error) {
+	huma.Register(api, cancel, func(ctx context.Context, in *jobOnlyInput) (*acceptedJob, error) {
 		if _, err := s.visibleJob(ctx, in.ID); err != nil {
 			return nil, err
 		}
@@ -116,11 +128,11 @@ func (s *server) jobs(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		return &body[functions.JobAnswer]{functions.AnswerJob(j)}, nil
+		return acceptJob(j), nil
 	})
 	retry := read("retry-job", "/api/jobs/{id}/retry", "jobs", "Try a failed job again, as a new job", http.StatusForbidden, http.StatusNotFound, http.StatusConflict)
 	retry.Method, retry.DefaultStatus = http.MethodPost, http.StatusAccepted
-	huma.Register(api, retry, func(ctx context.Context, in *jobOnlyInput) (*body[functions.JobAnswer], error) {
+	huma.Register(api, retry, func(ctx context.Context, in *jobOnlyInput) (*acceptedJob, error) {
 		if _, err := s.visibleJob(ctx, in.ID); err != nil {
 			return nil, err
 		}
@@ -128,6 +140,6 @@ func (s *server) jobs(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		return &body[functions.JobAnswer]{functions.AnswerJob(j)}, nil
+		return acceptJob(j), nil
 	})
 }

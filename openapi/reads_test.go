@@ -289,7 +289,10 @@ func TestCancelJob(t *testing.T) {
 	b := newBench(t)
 	job := b.create(alice, "bucket-1").Job.ID
 	var got functions.JobAnswer
-	b.read(b.call(aliceKey, "DELETE", "/api/jobs/"+job, ""), http.StatusAccepted, &got)
+	w := b.call(aliceKey, "DELETE", "/api/jobs/"+job, "")
+	if b.read(w, http.StatusAccepted, &got); w.Header().Get("Location") != "/api/jobs/"+job || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("the job is said to be at %q, in %q seconds", w.Header().Get("Location"), w.Header().Get("Retry-After"))
+	}
 	h, err := b.st.Take(t.Context(), job, 1<<20)
 	if err != nil || !h.Flags.Cancel || got.ID != job {
 		t.Errorf("got %+v, %v, want the job to be canceled", got, err)

@@ -19,12 +19,6 @@ type scheduleInput struct {
 	Name string `path:"name" maxLength:"64" example:"idle-sweep" doc:"Schedule"`
 }
 
-// jobAccepted is the 202 of what is a job.
-type jobAccepted struct {
-	Location string `header:"Location" doc:"The job"`
-	Body     functions.JobAnswer
-}
-
 // schedules are for admins.
 func (s *server) schedules(api huma.API) {
 	huma.Register(api, read("list-schedules", "/api/schedules", "schedules", "What runs by itself, and when", http.StatusForbidden),
@@ -54,7 +48,7 @@ func (s *server) schedules(api huma.API) {
 		})
 	run := read("run-schedule", "/api/schedules/{name}/run", "schedules", "Run it now, also while it is paused", http.StatusForbidden, http.StatusNotFound)
 	run.Method, run.DefaultStatus = http.MethodPost, http.StatusAccepted
-	huma.Register(api, run, func(ctx context.Context, in *scheduleInput) (*jobAccepted, error) {
+	huma.Register(api, run, func(ctx context.Context, in *scheduleInput) (*acceptedJob, error) {
 		if err := admin(ctx); err != nil {
 			return nil, err
 		}
@@ -62,7 +56,7 @@ func (s *server) schedules(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		return &jobAccepted{Location: "/api/jobs/" + j.ID, Body: functions.AnswerJob(j)}, nil
+		return acceptJob(j), nil
 	})
 	for _, change := range []struct {
 		verb, summary string

@@ -4346,6 +4346,7 @@ export interface operations {
                 headers: {
                     Location?: string;
                     "Preference-Applied"?: string;
+                    "Retry-After"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4730,6 +4731,8 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    Location?: string;
+                    "Retry-After"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4761,6 +4764,8 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    Location?: string;
+                    "Retry-After"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5256,6 +5261,7 @@ export interface operations {
             202: {
                 headers: {
                     Location?: string;
+                    "Retry-After"?: string;
                     [name: string]: unknown;
                 };
                 content: {
