@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,9 @@ func TestReferenceNamesEverything(t *testing.T) {
 	t.Parallel()
 	doc := Document("v9")
 	text := Markdown(doc)
+	if number := regexp.MustCompile("[0-9]e\\+[0-9]+").FindString(text); number != "" {
+		t.Errorf("a number is written as %s", number)
+	}
 	for path, item := range doc.Paths {
 		for method, has := range map[string]bool{"GET": item.Get != nil, "POST": item.Post != nil, "DELETE": item.Delete != nil} {
 			if heading := "#### " + method + " " + path + "\n"; has != strings.Contains(text, heading) {

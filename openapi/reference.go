@@ -3,6 +3,7 @@ package openapi
 import (
 	"cmp"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -127,7 +128,7 @@ func (w *reference) schema(name string, s *huma.Schema) {
 			note = strings.TrimSuffix("always there. "+note, ". ")
 		}
 		if len(p.Examples) > 0 {
-			note = strings.TrimPrefix(fmt.Sprintf("%s, for example `%v`", note, p.Examples[0]), ", ")
+			note = strings.TrimPrefix(fmt.Sprintf("%s, for example `%s`", note, value(p.Examples[0])), ", ")
 		}
 		of := kind(p)
 		if p.Nullable {
@@ -177,15 +178,28 @@ func kind(s *huma.Schema) string {
 	}
 	text := s.Type
 	if s.Minimum != nil {
-		text += fmt.Sprintf(", from %v", *s.Minimum)
+		text += ", from " + value(*s.Minimum)
 	}
 	if s.Maximum != nil {
-		text += fmt.Sprintf(", to %v", *s.Maximum)
+		text += ", to " + value(*s.Maximum)
 	}
 	if s.Default != nil {
 		text += fmt.Sprintf(", %v if missing", s.Default)
 	}
 	return text
+}
+
+// value is an example or a bound as it stands in JSON; a text without its
+// quotes.
+func value(v any) string {
+	if text, ok := v.(string); ok {
+		return text
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("openapi: encode example: " + err.Error()) // it was read from JSON
+	}
+	return string(b)
 }
 
 // cell is text that stands in a table.
