@@ -66,6 +66,9 @@ func TestOverview(t *testing.T) {
 	if o.Containers != (ContainerCounts{Total: 2, Starting: 1, Running: 1, Unsaved: 1}) || o.Jobs.Queued != 1 {
 		t.Errorf("counts: %+v %+v", o.Containers, o.Jobs)
 	}
+	if o.Jobs.Waited <= 0 || o.Jobs.Waited > 60 {
+		t.Errorf("the queued job has waited for %v s", o.Jobs.Waited)
+	}
 	if want := (Cores{Used: 6, Reserved: 0.2, Total: 24, Percent: 37.5}); o.CPU != want {
 		t.Errorf("CPU is %+v, want %+v: used of the nodes that report", o.CPU, want)
 	}

@@ -39,9 +39,10 @@ type ContainerCounts struct {
 
 // JobCounts is how many jobs there are in each state that is not its end.
 type JobCounts struct {
-	Queued   int `json:"queued" example:"3" doc:"Wait for a worker"`
-	Running  int `json:"running" example:"2" doc:"A worker is at them"`
-	Retrying int `json:"retrying" example:"0" doc:"Failed, and are tried again"`
+	Queued   int     `json:"queued" example:"3" doc:"Wait for a worker"`
+	Running  int     `json:"running" example:"2" doc:"A worker is at them"`
+	Retrying int     `json:"retrying" example:"0" doc:"Failed, and are tried again"`
+	Waited   float64 `json:"waited" example:"0.4" doc:"Seconds for which the oldest of the queued ones has waited; 0 without one"`
 }
 
 // NodeCounts is how many nodes are like this or that.
@@ -104,7 +105,7 @@ func (s *server) buildOverview(ctx context.Context) (Overview, error) {
 	}
 	list := listNodes(rooms, addresses)
 	out := Overview{At: time.Now().UTC(), Nodes: list.Nodes, Addresses: list.Addresses, Redis: RedisAnswer{redis.Used, redis.Max, redis.Policy},
-		Jobs: JobCounts{totals.Open[ide.JobQueued], totals.Open[ide.JobRunning], totals.Open[ide.JobRetrying]}}
+		Jobs: JobCounts{totals.Open[ide.JobQueued], totals.Open[ide.JobRunning], totals.Open[ide.JobRetrying], totals.Waited.Seconds()}}
 	n := totals.Containers
 	out.Containers = ContainerCounts{Starting: n[ide.Starting], Running: n[ide.Running], Stopping: n[ide.Stopping], Stopped: n[ide.Stopped], Failed: n[ide.Failed]}
 	out.Containers.Total = n[ide.Starting] + n[ide.Running] + n[ide.Stopping] + n[ide.Stopped] + n[ide.Failed]

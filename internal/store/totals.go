@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/internal/ide"
 
@@ -18,6 +19,7 @@ import (
 type Totals struct {
 	Containers map[ide.Status]int
 	Open       map[ide.JobStatus]int
+	Waited     time.Duration // by the oldest of the queued jobs, by Redis's clock
 	Tallies    []Tally
 }
 
@@ -85,6 +87,8 @@ func (s *Store) Totals(ctx context.Context) (Totals, error) {
 	c := Totals{Containers: map[ide.Status]int{}, Open: map[ide.JobStatus]int{}}
 	containers, open := map[ide.Status]*redis.IntCmd{}, map[ide.JobStatus]*redis.IntCmd{}
 	var fields *redis.MapStringStringCmd
+	var now *redis.TimeCmd
+	var oldest *redis.ZSliceCmd
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, st := range ide.Statuses() {
 			containers[st] = p.ZCard(ctx, indexKey("cs", "", string(st)))
@@ -95,6 +99,7 @@ func (s *Store) Totals(ctx context.Context) (Totals, error) {
 			}
 		}
 		fields = p.HGetAll(ctx, tallyKey)
+		now, oldest = p.Time(ctx), p.ZRangeWithScores(ctx, indexKey("js", "", string(ide.JobQueued)), 0, 0)
 		return nil
 	})
 	if err != nil {
@@ -105,6 +110,9 @@ func (s *Store) Totals(ctx context.Context) (Totals, error) {
 	}
 	for st, n := range open {
 		c.Open[st] = int(n.Val())
+	}
+	if first := oldest.Val(); len(first) > 0 {
+		c.Waited = max(0, now.Val().Sub(time.UnixMilli(int64(first[0].Score))))
 	}
 	c.Tallies = tallies(fields.Val())
 	return c, nil

@@ -113,7 +113,7 @@ function overview(f) {
   return {
     at: new Date().toISOString(),
     containers: { total: all.length, starting: count('starting'), running: count('running'), stopping: count('stopping'), stopped: count('stopped'), failed: count('failed'), unsaved: all.filter((c) => c.unsaved).length },
-    jobs: { queued: 3, running: 2, retrying: 0 },
+    jobs: { queued: 3, running: 2, retrying: 0, waited: 0.4 },
     cpu: amount(f, 'cpu'),
     memory: amount(f, 'memory'),
     disk: amount(f, 'disk'),

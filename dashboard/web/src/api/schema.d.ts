@@ -2036,6 +2036,12 @@ export interface components {
              * @example 2
              */
             running: number;
+            /**
+             * Format: double
+             * @description Seconds for which the oldest of the queued ones has waited; 0 without one
+             * @example 0.4
+             */
+            waited: number;
         };
         JobList: {
             /** @description This page, newest first */

@@ -2,6 +2,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { ExternalLink, ListChecks, SearchX } from 'lucide-react'
 import { healthQuery, overviewQuery } from '@/api/queries'
+import { span } from '@/lib/format'
 import { type JobsSearch, jobStatuses } from '@/lib/search'
 import { useCan, useSession } from '@/lib/session'
 import { useTitle } from '@/lib/title'
@@ -113,7 +114,11 @@ function QueueState() {
   return (
     <span className="flex flex-wrap items-center gap-1.5" role="status">
       {j && <Pill tone={j.running > 0 ? 'busy' : 'idle'}>{j.running} running</Pill>}
-      {j && <Pill tone={j.queued > 20 ? 'warn' : 'idle'}>{j.queued} queued</Pill>}
+      {j && (
+        <Pill tone={j.queued > 20 || j.waited > 30 ? 'warn' : 'idle'} title="For how long the oldest of them has waited">
+          {j.queued} queued{j.queued > 0 && `, for ${span(j.waited)}`}
+        </Pill>
+      )}
       {j && j.retrying > 0 && <Pill tone="warn">{j.retrying} retrying</Pill>}
       {workers && (
         <Pill tone={workers.ok ? 'ok' : 'bad'} title={workers.message ?? ''}>
