@@ -78,6 +78,21 @@ test('nothing there yet: each page says what to do', async ({ page }) => {
   await expect(page).toHaveURL(/containers$/)
 })
 
+test('jobs: how many wait, and for how long', async ({ page }) => {
+  fleet = await open()
+  await page.goto(`${fleet.url}/dashboard/jobs`)
+  await expect(page.getByText('3 queued, for 400 ms')).toBeVisible()
+})
+
+test('a running container can be deleted, and the question says that it is saved first', async ({ page }) => {
+  fleet = await open()
+  const id = [...fleet.fleet.containers.values()].find((c) => c.status === 'running')?.id as string
+  await page.goto(`${fleet.url}/dashboard/containers?open=${id}`)
+  await page.getByRole('button', { name: 'More actions' }).click()
+  await page.getByRole('menuitem', { name: 'Delete' }).click()
+  await expect(page.getByRole('dialog', { name: `Delete ${id}?` })).toContainText('It is saved and stopped first.')
+})
+
 test('one panel fails, and the rest of the page does not', async ({ page }) => {
   fleet = await open({ failing: ['/api/dashboard/usage'] })
   await page.goto(`${fleet.url}/dashboard/`)

@@ -30,7 +30,7 @@ export function menuFor(c: Container, change: boolean, hands: Hands): Item[] {
   }
   if (live) add('-', { label: 'Stop', icon: Square, run: () => void actions.stop(c.id) })
   if (live || c.status === 'stopping' || c.unsaved) add({ label: 'Force-stop', icon: Zap, danger: true, run: () => hands.ask(askForce(c)) })
-  if (c.status === 'stopped' || c.status === 'failed') add('-', { label: 'Delete', icon: Trash2, danger: true, run: () => hands.ask(askPurge(c)) })
+  if (c.status !== 'stopping') add('-', { label: 'Delete', icon: Trash2, danger: true, run: () => hands.ask(askPurge(c)) })
   return items
 }
 
@@ -62,6 +62,7 @@ export function askPurge(c: Container): Question {
     ...(c.unsaved ? { typed: c.id } : {}),
     body: (
       <>
+        {(c.status === 'running' || c.status === 'starting') && <p>It is saved and stopped first.</p>}
         <p>Its record, its history and its URLs go, and what its node has kept of the workspace.</p>
         {c.unsaved ? (
           <p>
