@@ -82,14 +82,27 @@ save_settings() {
   mv "$settings.new" "$settings"
 }
 
+# layers prints the files of LAYERS: a name is one of this directory, so that an upgrade takes the new version's; a path is
+# the operator's own.
+layers() {
+  local file
+  for file in ${LAYERS:-}; do
+    [[ $file == */* ]] || file=$here/$file
+    [[ $file == /* && -s $file ]] || fail "--layers: $file is neither a file of $here nor the absolute path of one"
+    echo "$file"
+  done
+}
+
 # deploy brings the stack to what the settings say. A Swarm config never changes, so its name has a digest of its text.
 deploy() {
   TRAEFIK_CONFIG=$(cat "$here/traefik/dynamic.yaml" "$here/traefik/certificates.yaml" | sha256sum | cut -c 1-12)
   export TRAEFIK_CONFIG
   local resolve=changed
   if [[ ${BERTH_IMAGE:-} == localhost/* || ${RESOLVE_IMAGES:-} == never ]]; then resolve=never; fi # a registry has nothing to say of them
-  run docker stack deploy --with-registry-auth --resolve-image "$resolve" --prune \
-    -c "$here/stack.yaml" -c "$here/traefik/$CERTIFICATES.yaml" "$stack"
+  local files=("$here/stack.yaml" "$here/traefik/$CERTIFICATES.yaml") more
+  more=$(layers)
+  if [[ -n $more ]]; then mapfile -t -O 2 files <<<"$more"; fi
+  run docker stack deploy --with-registry-auth --resolve-image "$resolve" --prune "${files[@]/#/--compose-file=}" "$stack"
 }
 
 # healthy asks Traefik, as users do, whatever DNS says already.

@@ -16,6 +16,7 @@
 #   --advertise-addr ADDRESS   by which the nodes of the Swarm call this one; default: the address of the default route
 #   --subnet, --pool, --control-subnet   private networks for containers (/16), for other overlays (/16), for Berth (/24)
 #   --env-file FILE            more settings of Berth, one NAME=value a line (docs/config.md)
+#   --layers FILES             laid over the stack, separated by blanks: socket-proxy.yaml of this directory, files of your own; "" for none
 #   --dry-run                  show what would be done
 #   --yes                      ask nothing
 #
@@ -28,7 +29,8 @@ set -euo pipefail
 
 # kept are the settings that upgrade.sh needs again.
 kept=(DOMAIN CONTAINER_DOMAIN CERTIFICATES ACME_EMAIL ACME_DNS_PROVIDER ACME_DNS_TOKEN CERTIFICATE BERTH_IMAGE IDE_IMAGE ROUTING
-  ADVERTISE_ADDR NETWORK_SUBNET CONTROL_SUBNET BERTH_ENV ENGINE_SOCKET ENGINE_EXEC_ROOT HOST_NETNS HTTP_PORT HTTPS_PORT RESOLVE_IMAGES)
+  ACME_SERVER ADVERTISE_ADDR NETWORK_SUBNET CONTROL_SUBNET BERTH_ENV ENGINE_SOCKET ENGINE_EXEC_ROOT HOST_NETNS HTTP_PORT HTTPS_PORT RESOLVE_IMAGES
+  REDIS_MEMORY REDIS_MEMORY_LIMIT API_KEY_NAME SECRET_KEY_NAME LAYERS)
 
 arguments() {
   if [[ -s $settings ]]; then load_settings; fi
@@ -58,6 +60,7 @@ arguments() {
       --pool) pool=$2 ;;
       --control-subnet) CONTROL_SUBNET=$2 ;;
       --env-file) env_file=$2 ;;
+      --layers) LAYERS=$2 ;;
       *) usage 2 >&2 ;;
     esac
     shift 2
@@ -69,6 +72,8 @@ arguments() {
   NETWORK_SUBNET=${NETWORK_SUBNET:-10.86.0.0/16} CONTROL_SUBNET=${CONTROL_SUBNET:-10.85.0.0/24} pool=${pool:-10.87.0.0/16}
   BERTH_ENV=${BERTH_ENV:-${settings%/*}/berth.env}
   IDE_IMAGE=${IDE_IMAGE:-localhost/berth-ide:latest}
+  API_KEY_NAME=${API_KEY_NAME:-berth-api-key} SECRET_KEY_NAME=${SECRET_KEY_NAME:-berth-secret-key}
+  layers >/dev/null
   case $CERTIFICATES in
     dns01) [[ -n ${ACME_EMAIL:-} && -n ${ACME_DNS_PROVIDER:-} && -n ${ACME_DNS_TOKEN:-} ]] || fail "dns01 needs --email, --dns-provider, --dns-token-variable" ;;
     http01) [[ -n ${ACME_EMAIL:-} ]] || fail "http01 needs --email"
@@ -204,14 +209,21 @@ make_secret() {
   if [[ -n $dry ]]; then cat >/dev/null; else docker secret create "$1" - >/dev/null; fi
 }
 
+# absent NAME DEFAULT: is the secret still to be made? Only the first one is made here: a new key in the place of one that was
+# meant would open nothing.
+absent() {
+  if has_secret "$1"; then note "$1 is there"; return 1; fi
+  [[ $1 == "$2" ]] || fail "there is no secret $1: docker secret create $1 -"
+}
+
 secrets() {
   title "Secrets, in the Swarm"
   local password
-  if has_secret berth-api-key; then note "berth-api-key is there"; else
+  if absent "$API_KEY_NAME" berth-api-key; then
     api_key=$(random)
     printf %s "$api_key" | make_secret berth-api-key
   fi
-  if has_secret berth-secret-key; then note "berth-secret-key is there"; else
+  if absent "$SECRET_KEY_NAME" berth-secret-key; then
     secret_key=$(random)
     printf %s "$secret_key" | make_secret berth-secret-key
   fi
@@ -317,6 +329,6 @@ await_health
 title "What berth doctor says"
 examine
 title "Berth runs"
-note "dashboard   https://api.$DOMAIN/dashboard   (any name, the API key as password)"
+note "dashboard   https://api.$DOMAIN/dashboard   (sign in with the API key)"
 note "DNS         A records: api.$DOMAIN, traefik.$DOMAIN and *.$CONTAINER_DOMAIN -> the public address of this machine"
 note "go on       docs/SETUP.md, section 4"

@@ -1,0 +1,76 @@
+package deploy_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// An upgrade deploys with what install.sh has kept: a setting that is not kept
+// would fall back to its default then, without a word.
+func TestInstallKeepsEverySettingOfTheStack(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile("install.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := strings.Fields(string(regexp.MustCompile(`(?s)\nkept=\((.*?)\)`).FindSubmatch(script)[1]))
+	files, err := filepath.Glob("traefik/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(files, "stack.yaml", "socket-proxy.yaml") {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\$\{([A-Z0-9_]+)`).FindAllSubmatch(text, -1) {
+			if v := string(m[1]); v != "TRAEFIK_CONFIG" && !slices.Contains(kept, v) { // which is a digest
+				t.Errorf("%s: install.sh does not keep %s", name, v)
+			}
+		}
+	}
+}
+
+// rehearse runs install.sh --dry-run where no engine answers.
+func rehearse(t *testing.T, env []string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command("./install.sh", append([]string{"--domain", "example.org", "--email", "me@example.org", "--certificates", "http01",
+		"--image", "registry.example.org/berth:1", "--advertise-addr", "192.0.2.1", "--dry-run"}, args...)...)
+	cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "BERTH_ETC="+t.TempDir(), "DOCKER_HOST=unix:///nonexistent")
+	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), "are known. Elsewhere") {
+		t.Skip("install.sh does not know this system")
+	}
+	return string(out), err
+}
+
+func TestInstallLaysFilesOverTheStack(t *testing.T) {
+	t.Parallel()
+	own := filepath.Join(t.TempDir(), "own.yaml")
+	if err := os.WriteFile(own, []byte("version: \"3.9\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := rehearse(t, nil, "--layers", "socket-proxy.yaml "+own)
+	here, werr := os.Getwd()
+	if want := " --compose-file=" + here + "/socket-proxy.yaml --compose-file=" + own + " berth\n"; err != nil || werr != nil || !strings.Contains(out, want) {
+		t.Errorf("%v, %v, without %q:\n%s", err, werr, want, out)
+	}
+	if out, err := rehearse(t, nil, "--layers", "own.yaml"); err == nil || !strings.Contains(out, "own.yaml is neither a file of") {
+		t.Errorf("a file that is not there: %v\n%s", err, out)
+	}
+}
+
+// A key that is made in the place of one that was meant opens nothing.
+func TestInstallMakesNoKeyUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"API_KEY_NAME", "SECRET_KEY_NAME"} {
+		if out, err := rehearse(t, []string{name + "=berth-2"}); err == nil || !strings.Contains(out, "there is no secret berth-2") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
