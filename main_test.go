@@ -239,6 +239,24 @@ func TestRolesInProcessesOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestARedisThatDropsKeysIsToldOfAtTheStart(t *testing.T) {
+	t.Parallel()
+	for policy, told := range map[string]bool{"allkeys-lru": true, "noeviction": false} {
+		rdb := redistest.New(t)
+		if rdb.Options().Network != "unix" {
+			t.Skip("no redis-server in PATH")
+		}
+		if err := rdb.ConfigSet(t.Context(), "maxmemory-policy", policy).Err(); err != nil {
+			t.Fatal(err)
+		}
+		p := launch(t, "api", settings(t, "REDIS_URL=redis-socket://"+rdb.Options().Addr)...)
+		p.address()
+		if got := strings.Contains(p.log.String(), "set its maxmemory-policy to noeviction"); got != told {
+			t.Errorf("%s: told of: %t, want %t", policy, got, told)
+		}
+	}
+}
+
 func TestUpEndsWithItsRedis(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("redis-server"); err != nil {

@@ -108,6 +108,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return nil
 	})
 	shipped := p.ship(ctx, plain)
+	p.lookAtRedis(ctx)
 	if err = p.start(running, group); err != nil {
 		cancel()
 	}
@@ -120,6 +121,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		plain.Warn("traces are lost", "err", terr)
 	}
 	return errors.Join(err, p.rds.Close())
+}
+
+// lookAtRedis tells of a Redis that drops keys when it is full: a job whose
+// keys are gone in part is never done. A Redis that does not say is believed.
+func (p *process) lookAtRedis(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	m, err := p.st.Memory(ctx)
+	if err == nil && m.Policy != "" && m.Policy != "noeviction" {
+		p.log(p.cfg.Roles.Source()).Error("redis may drop jobs and records: set its maxmemory-policy to noeviction", "policy", m.Policy)
+	}
 }
 
 // log is a logger whose lines are shipped as those of a source.
