@@ -42,9 +42,9 @@ type Config struct {
 	ContainerDomain string `env:"CONTAINER_DOMAIN"`                            // containers answer under it; DOMAIN if missing
 	URLScheme       string `env:"URL_SCHEME"`                                  // http or https; http for localhost, https else
 	EdgeURL         string `env:"EDGE_URL" envDefault:"http://127.0.0.1:8080"` // where workers find the gateway (or Traefik), to see whether URLs answer
-	LogLevel        string `env:"LOG_LEVEL" envDefault:"info"`                 // debug, info, warn or error
 
 	// Log
+	LogLevel          string `env:"LOG_LEVEL" envDefault:"info"`           // debug, info, warn or error
 	LogLines          int    `env:"LOG_LINES" envDefault:"50000"`          // kept in Redis of all containers and of the control plane, 512 bytes each on average
 	ContainerLogLines int    `env:"CONTAINER_LOG_LINES" envDefault:"2000"` // kept beside them of each container
 	LogRate           int    `env:"LOG_RATE" envDefault:"500"`             // lines a second that one container may print, and five times as many at once; 0 is any number
