@@ -126,8 +126,8 @@ type idInput struct {
 	ID string `path:"id" maxLength:"64" doc:"Container" example:"k3xqh5zt2mwfa"`
 }
 
-// credentialsAnswer is not cached, not logged and not in any other answer.
-type credentialsAnswer struct {
+// CredentialsAnswer is not cached, not logged and not in any other answer.
+type CredentialsAnswer struct {
 	VNCPassword   string `json:"vncPassword" example:"hunter22" doc:"Of the desktop"`
 	CodePassword  string `json:"codeServerPassword" example:"kVx0c2TzR9bQw1aL" doc:"Of code-server"`
 	WebhookSecret string `json:"webhookSecret,omitempty" doc:"What deliveries to the webhook that came with its start are signed with" example:"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`
@@ -238,7 +238,7 @@ func (s *server) containers(api huma.API) {
 		})
 	huma.Register(api, read("get-container-credentials", "/api/containers/{id}/credentials", "containers",
 		"Passwords of the desktop and of code-server", http.StatusForbidden, http.StatusNotFound),
-		func(ctx context.Context, in *idInput) (*body[credentialsAnswer], error) {
+		func(ctx context.Context, in *idInput) (*body[CredentialsAnswer], error) {
 			c, err := s.visible(ctx, in.ID)
 			if err != nil {
 				return nil, err
@@ -250,7 +250,7 @@ func (s *server) containers(api huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			out := credentialsAnswer{VNCPassword: secrets.VNCPassword, CodePassword: secrets.CodePassword}
+			out := CredentialsAnswer{VNCPassword: secrets.VNCPassword, CodePassword: secrets.CodePassword}
 			if c.Webhook != "" {
 				w, err := s.deps.Store.Webhook(ctx, c.Webhook)
 				if err == nil {
@@ -260,6 +260,6 @@ func (s *server) containers(api huma.API) {
 					return nil, err
 				}
 			}
-			return &body[credentialsAnswer]{out}, nil
+			return &body[CredentialsAnswer]{out}, nil
 		})
 }

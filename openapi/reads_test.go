@@ -192,7 +192,7 @@ func TestCredentials(t *testing.T) {
 	b := newBench(t)
 	id := b.create(alice, "bucket-1").Container.ID
 	for _, key := range []string{aliceKey, rootKey} {
-		var got credentialsAnswer
+		var got CredentialsAnswer
 		w := b.call(key, "GET", "/api/containers/"+id+"/credentials", "")
 		b.read(w, http.StatusOK, &got)
 		if got.VNCPassword != "hunter22" || len(got.CodePassword) != 16 || w.Header().Get("Cache-Control") != "no-store" {

@@ -15,21 +15,27 @@ import (
 
 // Commands are those that need nothing but the API.
 type Commands struct {
-	Create    Create    `cmd:"" help:"Start a new container and wait for its URLs."`
-	Check     Check     `cmd:"" help:"Say whether a start would be admitted now, and where; exit code 3 if not."`
-	List      List      `cmd:"" help:"List containers."`
-	Get       Get       `cmd:"" help:"Show a container."`
-	Stop      Stop      `cmd:"" help:"Stop a container."`
-	Start     Start     `cmd:"" help:"Start a stopped or failed container again."`
-	Keepalive Keepalive `cmd:"" help:"Put off the stop of a container that nobody uses."`
-	Probe     Probe     `cmd:"" help:"Probe a running container now."`
-	Logs      Logs      `cmd:"" help:"Show what a container's programs have printed."`
-	Jobs      Jobs      `cmd:"" help:"Jobs."`
-	Wait      Wait      `cmd:"" help:"Follow a job to its end; exit code 2 if it does not succeed."`
-	Schedules Schedules `cmd:"" help:"What runs by itself; for admins."`
-	Keys      Keys      `cmd:"" help:"API keys."`
-	Move      Move      `cmd:"" help:"Move a running container to another node, its workspace saved."`
-	Nodes     Nodes     `cmd:"" help:"The machines of the Swarm; for admins."`
+	Create      Create      `cmd:"" help:"Start a new container and wait for its URLs."`
+	Check       Check       `cmd:"" help:"Say whether a start would be admitted now, and where; exit code 3 if not."`
+	List        List        `cmd:"" help:"List containers."`
+	Get         Get         `cmd:"" help:"Show a container."`
+	Stop        Stop        `cmd:"" help:"Stop a container."`
+	Start       Start       `cmd:"" help:"Start a stopped or failed container again."`
+	Restart     Restart     `cmd:"" help:"Save, stop and start a running container."`
+	Keepalive   Keepalive   `cmd:"" help:"Put off the stop of a container that nobody uses."`
+	Probe       Probe       `cmd:"" help:"Probe a running container now."`
+	Credentials Credentials `cmd:"" help:"Show a container's passwords."`
+	Events      Events      `cmd:"" help:"Show what happened to a container, and why."`
+	Save        Save        `cmd:"" help:"Save a running container's workspace now."`
+	Generations Generations `cmd:"" help:"Kept saves of a workspace; going back to one."`
+	Templates   Templates   `cmd:"" help:"What can be started."`
+	Logs        Logs        `cmd:"" help:"Show what a container's programs have printed."`
+	Jobs        Jobs        `cmd:"" help:"Jobs."`
+	Wait        Wait        `cmd:"" help:"Follow a job to its end; exit code 2 if it does not succeed."`
+	Schedules   Schedules   `cmd:"" help:"What runs by itself; for admins."`
+	Keys        Keys        `cmd:"" help:"API keys."`
+	Move        Move        `cmd:"" help:"Move a running container to another node, its workspace saved."`
+	Nodes       Nodes       `cmd:"" help:"The machines of the Swarm; for admins."`
 
 	Webhooks   Webhooks   `cmd:"" help:"Endpoints that are told what happens."`
 	Completion Completion `cmd:"" help:"Print what makes a shell complete berth's commands and flags."`
