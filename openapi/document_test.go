@@ -49,6 +49,9 @@ func TestEverythingIsDocumented(t *testing.T) {
 		}
 	}
 	each(doc, func(op *huma.Operation) {
+		if op.Security == nil { // an empty list says that no key is needed
+			t.Errorf("%s does not say which key it needs", op.OperationID)
+		}
 		if op.Summary == "" || len(op.Tags) == 0 || op.OperationID == "" {
 			t.Errorf("%s %s lacks a summary, a tag or an ID", op.Method, op.Path)
 		}

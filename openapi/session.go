@@ -142,7 +142,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) bool {
 // of its own: it has the rights of the one that it was exchanged for.
 func (s *server) sessions(api huma.API) {
 	create := read("create-session", sessionPath, "session", "Sign in a browser: exchange an API key for a cookie, for 12 hours", http.StatusUnauthorized, http.StatusTooManyRequests)
-	create.Method, create.DefaultStatus, create.Security = http.MethodPost, http.StatusNoContent, nil
+	create.Method, create.DefaultStatus, create.Security = http.MethodPost, http.StatusNoContent, []map[string][]string{} // none, said as such
 	create.Metadata = map[string]any{forViewers: true}
 	huma.Register(api, create, func(ctx context.Context, in *struct{ Body SessionRequest }) (*cookieAnswer, error) {
 		p, ok, err := s.principal(ctx, in.Body.Key)
