@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -17,6 +18,11 @@ import (
 var errURL = errors.New("REDIS_URL cannot be read: it is redis://[user:password@]host:port/db, rediss://… with TLS, redis-socket:///path?db=0, " +
 	"or redis-sentinel://[user:password@]host:26379,host:26379,host:26379/db?master=name, rediss-sentinel://… with TLS; " +
 	"in a user or password, / ? # @ : and % are written as % and two digits")
+
+// dialTimeout bounds one try to reach Redis; every call tries four times. With
+// the client's own five times 5 s for each of those, a worker whose network is
+// gone would not end when it is told to.
+const dialTimeout = 2 * time.Second
 
 // newClient returns a client, not yet connected, for REDIS_URL.
 func newClient(text string) (redis.UniversalClient, error) {
@@ -30,7 +36,7 @@ func newClient(text string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, errURL
 		}
-		opt.PoolSize = poolSize
+		opt.PoolSize, opt.DialTimeout, opt.DialerRetries = poolSize, dialTimeout, 1
 		return redis.NewClient(opt), nil
 	case "redis-sentinel", "rediss-sentinel":
 		opt, err := sentinels(rest)
@@ -40,7 +46,7 @@ func newClient(text string) (redis.UniversalClient, error) {
 		if scheme == "rediss-sentinel" {
 			opt.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12} // go-redis sets each server's own name
 		}
-		opt.PoolSize = poolSize
+		opt.PoolSize, opt.DialTimeout, opt.DialerRetries = poolSize, dialTimeout, 1
 		return redis.NewFailoverClient(opt), nil
 	}
 	return nil, errURL

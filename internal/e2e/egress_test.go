@@ -122,9 +122,7 @@ func TestEgress(t *testing.T) {
 	}
 	c.worker("n1", "EGRESS=off")
 	for what, addr := range refused {
-		if err := c.look(one.ID, addr); err != nil {
-			t.Errorf("with EGRESS=off %s cannot be reached: %v", what, err)
-		}
+		c.eventually("with EGRESS=off "+what+" is reached", 10*time.Second, func() error { return c.look(one.ID, addr) })
 	}
 }
 
