@@ -16,6 +16,9 @@ type RestartContainerArgs struct {
 	By Caller `json:"by"`
 }
 
+// restartTarget is whose lease a restart takes.
+func restartTarget(container string) string { return "restart-" + container }
+
 // Caller is who asked for a job that asks for others on its behalf.
 type Caller struct {
 	Name   string     `json:"name"`
@@ -29,12 +32,14 @@ func (c Caller) principal() ide.Principal {
 	return ide.Principal{Name: c.Name, Role: c.Role, Limits: c.Limits}
 }
 
+const restartName = "container-restart"
+
 // RestartContainer stops a running container with its workspace saved and
 // verified, and starts it again: same bucket, same URLs, same passwords. Both
 // halves are jobs of their own, which its result names. A stop that does not
 // save ends it, and nothing is started; so does a cancel between the halves.
 var RestartContainer = define(Function[RestartContainerArgs]{
-	Name: "container-restart", Doc: "Restart a running container: save, stop, start", Route: "POST /api/containers/{id}/restart",
+	Name: restartName, Doc: "Restart a running container: save, stop, start", Route: "POST /api/containers/{id}/restart",
 	Queue: queue.Default, Attempts: 12, Timeout: 2 * time.Hour, Cancelable: true,
 	Admit: func(ctx context.Context, d *Deps, p ide.Principal, a *RestartContainerArgs) (store.Admission, error) {
 		c, err := own(ctx, d, p, a.ID)
@@ -45,7 +50,7 @@ var RestartContainer = define(Function[RestartContainerArgs]{
 			return store.Admission{}, state(c, "Only a running container can be restarted.")
 		}
 		a.By = callerOf(p)
-		return store.Admission{Container: a.ID, Target: "restart-" + a.ID}, nil // both halves need the container's lease
+		return store.Admission{Container: a.ID, Target: restartTarget(a.ID)}, nil // both halves need the container's lease
 	},
 	Run: func(ctx context.Context, d *Deps, a RestartContainerArgs) error {
 		for _, half := range []string{"stop", "start"} {

@@ -131,7 +131,7 @@ func stop(ctx context.Context, d *Deps, a StopContainerArgs) error {
 		if err := d.Swarm.RemoveConfig(ctx, a.ID); err != nil {
 			return err
 		}
-		return d.Store.Drop(ctx, a.ID, names())
+		return d.Store.Drop(ctx, a.ID, pairs(a.ID))
 	})
 }
 

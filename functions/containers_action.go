@@ -49,7 +49,7 @@ var ContainersAction = define(Function[ContainersActionArgs]{
 			return was
 		})
 		a.By = callerOf(p)
-		return store.Admission{Target: ide.NewID()}, nil
+		return store.Admission{Target: ide.NewID(), Once: true}, nil
 	},
 	Run: func(ctx context.Context, d *Deps, a ContainersActionArgs) error {
 		items := make([]ItemResult, len(a.Body.IDs))

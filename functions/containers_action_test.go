@@ -3,8 +3,10 @@ package functions
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"berth/internal/ide"
+	"berth/internal/store"
 	"berth/queue"
 )
 
@@ -58,6 +60,12 @@ func TestActionOnSeveral(t *testing.T) {
 		b.execute(out.Job.ID, ide.JobSucceeded)
 		ids = append(ids, out.Container.ID)
 	}
+	restart, err := Act(t.Context(), b.Deps, alice, "restart", ids[0], Request{})
+	b.must(err)
+	restarted := b.goes(restart.Job.ID)
+	b.execute(b.asked(restart.Job.ID, "stop"), ide.JobSucceeded)
+	b.execute(b.asked(restart.Job.ID, "start"), ide.JobSucceeded)
+	b.must(<-restarted)
 	args := func() *ContainersActionArgs {
 		return &ContainersActionArgs{Body: ContainersActionRequest{Action: "delete", IDs: []string{ids[0], "nothing", ids[1], ids[0]}}}
 	}
@@ -98,5 +106,13 @@ func TestActionOnSeveral(t *testing.T) {
 		if _, err := b.Store.Container(t.Context(), id); !ide.HasCode(err, ide.ContainerNotFound) {
 			t.Errorf("%s: got %v, want it gone", id, err)
 		}
+	}
+
+	// of containers that are gone, and of what was done to several, no numbers stay
+	if _, err := store.New(b.rdb, store.Config{JobRetention: time.Nanosecond}).Prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := b.rdb.HGetAll(t.Context(), "{berth}:j:seq").Val(); len(left) > 0 {
+		t.Errorf("numbers of jobs that nobody can ask for: %v", left)
 	}
 }

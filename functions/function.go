@@ -159,6 +159,15 @@ func names() []string {
 	return list
 }
 
+// pairs are what jobs about a container are numbered by.
+func pairs(container string) []string {
+	list := []string{restartName + ":" + restartTarget(container)}
+	for _, n := range names() {
+		list = append(list, n+":"+container)
+	}
+	return list
+}
+
 // Enqueue admits a job and delivers it. Once the admission is written the job
 // will run, also when the delivery fails: a worker's ticker finds it.
 func (f *Function[A]) Enqueue(ctx context.Context, d *Deps, p ide.Principal, a *A) (store.Admitted, error) {

@@ -28,6 +28,7 @@ type Admission struct {
 	Container string                     // the ID of the one the job is about; both empty is none
 	Node      string                     // without a container: the engine ID of the node the job is about; empty is none
 	Target    string                     // whose lease the job takes in the place of the container's or node's: of one that waits for other jobs; empty is that
+	Once      bool                       // the target is this job's alone: the number of its pair is forgotten with the job
 	Edit      func(*ide.Container) error // changes the present record; not called when a job of the pair is open; nil changes nothing
 	Message   string                     // of the event that tells of a change of state
 
@@ -224,7 +225,7 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 		a.Function, c.ID, p.seq, encode(job), encode(a.Args), ms(now), a.By.Name, doc, p.rev, string(c.Status),
 		c.Owner, ms(c.CreatedAt), event, s.cfg.EventsKept, cpu, mem, strategy, s.cfg.CapacityMaxAge.Milliseconds(),
 		a.MaxPerKey, a.Digest, answer, int(s.cfg.IdempotencyTTL.Seconds()), flag(a.Force), c.Run, flag(p.open != ""), place, only, lane, window,
-		hook, hookID, types, instant, generic, has, flag(a.goesOn != ""))
+		hook, hookID, types, instant, generic, has, flag(a.goesOn != ""), flag(a.Once))
 	if err != nil {
 		return out, false, err
 	}

@@ -247,9 +247,9 @@ func (s *Store) Release(ctx context.Context, id string, run int) error {
 	return err
 }
 
-// Drop removes a stopped or failed container's record and history; functions
-// are the names whose job numbers go with it.
-func (s *Store) Drop(ctx context.Context, id string, functions []string) error {
+// Drop removes a stopped or failed container's record and history. The numbers of
+// jobs of these pairs ("function:target") go with it.
+func (s *Store) Drop(ctx context.Context, id string, pairs []string) error {
 	for {
 		c, rev, err := s.read(ctx, id)
 		if ide.HasCode(err, ide.ContainerNotFound) {
@@ -263,8 +263,8 @@ func (s *Store) Drop(ctx context.Context, id string, functions []string) error {
 		}
 		e := ide.Event{Type: "container.purged", At: time.Now().UTC(), Container: id, Owner: c.Owner, Route: &ide.Route{ID: id, Gone: true}}
 		args := []any{id, rev, c.Owner, encode(e), s.cfg.EventsKept}
-		for _, f := range functions {
-			args = append(args, f+":"+id)
+		for _, p := range pairs {
+			args = append(args, p)
 		}
 		answer, err := s.run(ctx, dropScript, []string{containerKey(id)}, args...)
 		if err != nil || answer[0] == "ok" {

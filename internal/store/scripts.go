@@ -140,7 +140,8 @@ end
 // types it hears of, by commas (” = all), 33 instant of the function's schedule
 // (ms; ” = none), 34 other resources to reserve, JSON by kind (” = none), 35 what the
 // nodes have of them, JSON by node and kind, 36 whether the job is open and goes on
-// with this (0 or 1)
+// with this (0 or 1), 37 whether the pair is this job's alone, and its number goes
+// with it (0 or 1)
 //
 // Answers: [ok, node, waits for its turn (0 or 1)] [open, job, force is new] [answered, answer] [reused] [stale]
 // [skip] [quota, live] [high, "resource text" of nodes with room that are above a mark…] [full, resource, best cpu, best memory] [nodata] [inuse]
@@ -251,6 +252,7 @@ else
   redis.call('HSET', P..'j:open', pair, jid)
   redis.call('HSET', KEYS[2], 'doc', ARGV[4], 'args', ARGV[5], 'status', 'queued', 'function', fn, 'container', cid,
     'owner', ARGV[7], 'queued', ARGV[6], 'attempt', '0', 'delivery', '1', 'run', ARGV[24], 'force', ARGV[23], 'cancel', '0', 'lane', ARGV[28])
+  if ARGV[37] == '1' then redis.call('HSET', KEYS[2], 'once', '1') end
   index('js', jid, ARGV[7], '', 'queued', now)
   if lane ~= '' then
     if redis.call('SCARD', P..'turn:'..lane) < tonumber(ARGV[29]) then
@@ -323,7 +325,7 @@ return {'ok'}
 //
 // KEYS: 1 container
 //
-// ARGV: 1 ID, 2 expected rev, 3 owner, 4 event, 5 events kept, 6… function:ID
+// ARGV: 1 ID, 2 expected rev, 3 owner, 4 event, 5 events kept, 6… pairs
 // pairs whose job numbers go with it
 //
 // Answers: [ok] [stale]
@@ -482,8 +484,9 @@ return {'ok'}
 var pruneScript = redis.NewScript(library + `
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 500)
 for _, j in ipairs(old) do
-  local h = redis.call('HMGET', P..'j:'..j, 'owner', 'status')
+  local h = redis.call('HMGET', P..'j:'..j, 'owner', 'status', 'once')
   if h[1] then index('js', j, h[1], h[2], '', 0) end
+  if h[3] then redis.call('HDEL', P..'j:seq', (j:gsub(':%d+$', ''))) end
   redis.call('DEL', P..'j:'..j)
   redis.call('ZREM', KEYS[1], j)
 end

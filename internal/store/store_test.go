@@ -220,7 +220,7 @@ func TestDropForgetsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := s.Drop(t.Context(), id, []string{"container-create"}); err != nil {
+		if err := s.Drop(t.Context(), id, []string{"container-create:" + id}); err != nil {
 			t.Fatal(err)
 		}
 	}
