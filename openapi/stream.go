@@ -78,16 +78,18 @@ func stream[T any](s *server, hc huma.Context, kind, last string, src source[T])
 		return
 	}
 	out := &streamWriter{w: w, control: http.NewResponseController(w), events: kind == eventStream, sent: last}
-	if out.comment("hello") != nil {
-		return
-	}
-	if last == "" && src.tail != nil {
-		items, newest, err := src.tail(hc.Context())
-		if err != nil || entries(out, src, items) != nil {
+	var items []T
+	newest := last
+	if last == "" && src.tail != nil { // before the reader hears anything: what is added after that is its
+		var err error
+		if items, newest, err = src.tail(hc.Context()); err != nil {
 			return
 		}
-		out.sent = newest
 	}
+	if out.comment("hello") != nil || entries(out, src, items) != nil {
+		return
+	}
+	out.sent = newest
 	for follow(hc.Context(), s, out, src) {
 	}
 }
