@@ -105,6 +105,7 @@ func (b *bench) call(key, method, target, body string, headers ...string) *httpt
 	}
 	w := httptest.NewRecorder()
 	b.api.ServeHTTP(w, r)
+	conforms(b, method, target, w)
 	return w
 }
 

@@ -101,6 +101,14 @@ func plain(doc *huma.OpenAPI) {
 	}
 }
 
+// nullable says of a job's error that it may be null: Huma cannot say that of a
+// field whose schema has a name.
+func nullable(doc *huma.OpenAPI) {
+	fields := doc.Components.Schemas.Map()["JobAnswer"].Properties
+	e := fields["error"]
+	fields["error"] = &huma.Schema{Description: e.Description, AnyOf: []*huma.Schema{{Ref: e.Ref}, {Type: "null"}}}
+}
+
 // refusesWith returns the statuses that an operation may refuse with: those
 // that it names itself, and those that come with its form.
 func refusesWith(op *huma.Operation) []int {

@@ -307,7 +307,7 @@ func TestHumasOwnErrors(t *testing.T) {
 		}
 	}
 	e := newError(500, "", ide.Transient(ide.Docker, errors.New("a stranger's"), "The engine is away."))
-	if e.GetStatus() != 502 || !strings.Contains(e.Error(), "The engine is away.") {
+	if e.GetStatus() != 502 || !strings.Contains(e.Error(), "The engine is away") {
 		t.Errorf("got %d %v, want ours as it is", e.GetStatus(), e)
 	}
 }

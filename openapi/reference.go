@@ -160,6 +160,12 @@ func kind(s *huma.Schema) string {
 	case s.Ref != "":
 		name := s.Ref[strings.LastIndex(s.Ref, "/")+1:]
 		return fmt.Sprintf("[%s](#%s)", name, strings.ToLower(name))
+	case len(s.AnyOf) > 0:
+		all := make([]string, len(s.AnyOf))
+		for i, one := range s.AnyOf {
+			all[i] = kind(one)
+		}
+		return strings.Join(all, " or ")
 	case len(s.Enum) > 0:
 		values := make([]string, len(s.Enum))
 		for i, v := range s.Enum {

@@ -139,6 +139,7 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	s.health(api)
 	s.scrape(api)
 	describeWebhooks(api.OpenAPI())
+	nullable(api.OpenAPI())
 	plain(api.OpenAPI())
 	return api
 }

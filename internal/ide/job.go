@@ -40,7 +40,7 @@ type Job struct {
 	NextAttemptAt *time.Time     `json:"nextAttemptAt" doc:"When it is tried again, while retrying"`
 	Steps         []Step         `json:"steps" doc:"Its timeline, over all attempts"`
 	Error         *Error         `json:"error" doc:"Why it failed, or why the last attempt did"`
-	Result        map[string]any `json:"result" doc:"What it has found, by function"`
+	Result        map[string]any `json:"result" nullable:"true" doc:"What it has found, by function"`
 	Trace         string         `json:"trace,omitempty" example:"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" doc:"W3C trace context of the request that asked for it, where the server keeps traces"`
 }
 

@@ -1946,7 +1946,7 @@ export interface components {
              */
             containerId?: string;
             /** @description Why it failed, or why the last attempt did */
-            error: components["schemas"]["Error"];
+            error: components["schemas"]["Error"] | null;
             /**
              * Format: date-time
              * @description When it ended
@@ -1998,7 +1998,7 @@ export interface components {
             /** @description What it has found, by function */
             result: {
                 [key: string]: unknown;
-            };
+            } | null;
             /**
              * Format: date-time
              * @description When it first began
