@@ -49,7 +49,7 @@ func (m *mean) mean() ide.Sample {
 // they come, and their means in the longer steps.
 type history struct {
 	id    string
-	known bool // something was written
+	known bool // something was written; the history has its whole length
 	steps []mean
 }
 
@@ -65,7 +65,6 @@ func newHistory(id string) *history {
 // minute that has ended with it, if one has.
 func (h *history) add(x ide.Sample) (past []store.Past, minute *ide.Sample) {
 	past = append(past, store.Past{ID: h.id, Step: store.Steps()[0], First: !h.known, Sample: x})
-	h.known = true
 	for i := range h.steps {
 		over, ok := h.steps[i].add(x)
 		if !ok {

@@ -141,7 +141,23 @@ func (m *meter) report(ctx context.Context, id, hostname string, u ide.NodeUse, 
 		x.Stall = *u.Stall
 	}
 	past, _ := m.node.add(x)
-	return st.KeepPast(ctx, past, containers)
+	if err := st.KeepPast(ctx, past, containers); err != nil {
+		return err
+	}
+	m.kept(containers)
+	return nil
+}
+
+// kept notes whose histories are there now.
+func (m *meter) kept(containers []store.Past) {
+	m.node.known = true
+	written := map[string]bool{}
+	for _, x := range containers {
+		written[x.ID] = true
+	}
+	for _, c := range m.all {
+		c.past.known = c.past.known || written[c.container]
+	}
 }
 
 // pressure is what was above its mark within the last minute, so that what
