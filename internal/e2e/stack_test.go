@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/functions"
+	"berth/internal/ide"
 	"berth/internal/lab"
 
 	"github.com/docker/docker/api/types/filters"
@@ -117,6 +120,23 @@ func (s *stack) up(routing string, settings ...string) {
 		return nil
 	})
 	s.t.Cleanup(s.purge)
+}
+
+// create asks for a container until it is admitted: the stack has its high-water
+// marks, and the machine that the tests share may be above one for a moment.
+func (s *stack) create() (made functions.StartAnswer) {
+	s.t.Helper()
+	s.eventually("a container is admitted", 2*time.Minute, func() error {
+		a, err := s.call("POST", "/api/containers/start", fmt.Sprintf(`{"s3Bucket":"ws-%s"}`, ide.NewID()))
+		if err == nil && a.status != http.StatusAccepted {
+			err = errors.New(a.String())
+		}
+		if err == nil {
+			err = json.Unmarshal(a.body, &made)
+		}
+		return err
+	})
+	return made
 }
 
 // toAPI sends every request to the host name of the API.

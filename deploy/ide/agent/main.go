@@ -32,6 +32,11 @@ import (
 	"berth/internal/ide"
 )
 
+// terminated is the exit code after SIGTERM, 128 and the signal's number. An
+// engine that was killed ends its containers so when it is started again: with
+// code 0 Swarm would take them for finished, and start them no more.
+const terminated = 143
+
 func main() { os.Exit(command(os.Args[1:], os.Getenv, os.Stdout)) }
 
 // command runs a subcommand and returns the exit code.
@@ -63,6 +68,9 @@ func command(args []string, getenv func(string) string, out io.Writer) int {
 		if err := start(ctx, getenv, log, listen); err != nil {
 			log.Error("agent ends", "err", err)
 			return 1
+		}
+		if ctx.Err() != nil {
+			return terminated
 		}
 		return 0
 	}
