@@ -148,6 +148,88 @@ test('several at once: one job with a result for each', async () => {
   for (const one of made) await expect(page.getByRole('dialog').getByText(one)).toBeVisible()
 })
 
+// Nobody answers at this name: each delivery fails, and shows why.
+const endpoint = 'https://hooks.invalid/berth'
+
+test('a webhook: made, its secret shown once', async () => {
+  await page.goto('/dashboard/settings/webhooks')
+  await page.getByRole('button', { name: 'New webhook' }).click()
+  const dialog = page.getByRole('dialog', { name: 'New webhook' })
+  await dialog.getByLabel('URL').fill('hooks.invalid')
+  await dialog.getByRole('button', { name: /^Make|^Create/ }).click()
+  await expect(dialog.getByText('It begins with https:// or http://.')).toBeVisible()
+  await dialog.getByLabel('URL').fill(endpoint)
+  await dialog.getByRole('button', { name: /^Make|^Create/ }).click()
+  const shown = page.getByRole('dialog', { name: 'The secret' })
+  await expect(shown.locator('code')).toContainText('whsec_')
+  await shown.getByRole('button', { name: 'I have kept it' }).click()
+  await expect(page.getByRole('button', { name: endpoint, exact: true })).toBeVisible()
+})
+
+test('probe, restart and move: each is a job with its timeline', async () => {
+  test.skip(!drained, 'DRAIN_NODE names a second node')
+  const one = await page.evaluate(started, { s3Bucket: bucket, s3Prefix: 'moved' })
+  await page.goto(`/dashboard/containers?open=${one}`)
+  const drawer = page.getByRole('dialog').filter({ hasText: one }).first()
+  const notes = page.getByRole('region', { name: 'Notifications' })
+  const more = async (what: string) => {
+    await drawer.getByRole('button', { name: 'More actions' }).click()
+    await page.getByRole('menuitem', { name: what }).click()
+  }
+  await expect(drawer.getByText('running', { exact: true }).first()).toBeVisible()
+  await more('Probe now')
+  await expect(notes).toContainText(`Probe ${one}`)
+
+  const node = async () => (await page.evaluate(async (at) => ((await (await fetch(`/api/containers/${at}`)).json()) as { node: string }).node, one)) as string
+  const before = await node()
+  await more('Move to another node')
+  await page.getByRole('dialog', { name: `Move ${one}` }).getByRole('button', { name: 'Move' }).click()
+  await expect(notes).toContainText(`Move ${one}`)
+  await expect.poll(node, { timeout: 90_000 }).not.toBe(before)
+  await expect(drawer.getByText('running', { exact: true }).first()).toBeVisible({ timeout: 60_000 })
+  await drawer.getByRole('tab', { name: 'Timeline' }).click()
+  await expect(drawer.getByText('Container move')).toBeVisible()
+
+  await drawer.getByRole('button', { name: 'Restart' }).click()
+  await expect(notes).toContainText(`Restart ${one}`)
+  await expect(drawer.getByText('Container start', { exact: true })).toBeVisible({ timeout: 90_000 }) // its second half
+  await expect(drawer.getByText('running', { exact: true }).first()).toBeVisible({ timeout: 90_000 })
+})
+
+test('the webhook was told, every attempt shows, and it can be deleted', async () => {
+  await page.goto('/dashboard/settings/webhooks')
+  await page.getByRole('button', { name: endpoint, exact: true }).click()
+  const drawer = page.getByRole('dialog').filter({ hasText: endpoint })
+  await expect(drawer.getByText('container.running').first()).toBeVisible()
+  await drawer.locator('summary').last().click()
+  await expect(drawer.getByText('no answer').last()).toBeVisible()
+  await page.keyboard.press('Escape')
+  await page.getByRole('button', { name: `Delete ${endpoint}` }).click()
+  await page.getByRole('dialog', { name: 'Delete this webhook?' }).getByRole('button', { name: 'Delete' }).click()
+  await expect(page.getByText('There is no webhook yet')).toBeVisible()
+})
+
+test('a schedule runs now, rests, and goes on', async () => {
+  await page.goto('/dashboard/settings/schedules')
+  const row = page.getByRole('listitem').filter({ hasText: 'purge-sweep' }).first()
+  await row.getByRole('button', { name: 'Run now' }).click()
+  await expect(row.getByText('succeeded')).toBeVisible({ timeout: 30_000 })
+  await row.getByRole('button', { name: 'Pause' }).click()
+  await expect(row.getByText(/^paused by /)).toBeVisible()
+  await row.getByRole('button', { name: 'Resume' }).click()
+  await expect(row.getByText(/^paused by /)).toBeHidden()
+})
+
+test('how a node joins: the token is hidden until it is asked for', async () => {
+  await page.goto('/dashboard/nodes')
+  await page.getByRole('button', { name: 'Add a node' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Add a node' })
+  await expect(dialog.locator('code')).toContainText('docker swarm join --token •')
+  await dialog.getByRole('button', { name: 'Show the token' }).click()
+  await expect(dialog.locator('code')).toContainText('docker swarm join --token SWMTKN-')
+  await dialog.getByRole('button', { name: 'Close' }).first().click()
+})
+
 test('drain a node, and take it back', async () => {
   test.skip(!drained, 'DRAIN_NODE names a node that may be drained')
   await page.goto('/dashboard/nodes')
