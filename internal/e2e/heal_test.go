@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ func TestNodeIsCutOff(t *testing.T) {
 	s3 := newStore(t, l)
 	c := newCluster(t, s3.settings("SAVE_INTERVAL=600s")...)
 	c.worker("n1")
-	c.worker("n2")
+	w := c.worker("n2")
 	s := c.savedOn("n2", "cut")
 	prefix := c.get(s.ID).S3Prefix
 	c.write("n2", s.ID, "f", "first")
@@ -106,6 +107,7 @@ func TestNodeIsCutOff(t *testing.T) {
 	if text := c.read("n1", s.ID, "f"); text != "first" {
 		t.Errorf("on the other node the file has %q, want that of the last save", text)
 	}
+	c.end(w, syscall.SIGKILL) // Swarm ends its container, on the overlay that it makes anew
 	l.Heal("n2")
 	c.eventually("an edge there reaches the control plane again", time.Minute, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

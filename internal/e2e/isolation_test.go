@@ -17,26 +17,26 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// TestThreeContainersOnTwoNodes starts three containers at once, spread over
-// two nodes, and looks out from inside each: it can reach neither another
-// container, nor an edge, nor the Redis beside the edge. Without the filter
-// the same looks see them.
-func TestThreeContainersOnTwoNodes(t *testing.T) {
+// TestFourContainersOnTwoNodes starts four containers at once, spread over two
+// nodes, and looks out from inside each: it can reach neither the container
+// beside it, nor one on the other node, nor an edge, nor the Redis beside the
+// edge. Without the filter the same looks see them.
+func TestFourContainersOnTwoNodes(t *testing.T) {
 	c := newCluster(t)
 	c.lab.Need(2)
 	c.worker("n1")
 	c.worker("n2")
 	var ids []string
-	for range 3 {
+	for range 4 {
 		ids = append(ids, c.create().ID)
 	}
-	nodes := map[string]bool{}
+	beside := map[string]int{}
 	addresses := map[string]string{}
 	for _, id := range ids {
 		if j := c.succeed("container-create:" + id + ":1"); j.Attempt != 1 {
 			t.Errorf("it took %d attempts: a worker that is no manager took it", j.Attempt)
 		}
-		nodes[c.get(id).Node] = true
+		beside[c.get(id).Node]++
 		one, err := c.store.Container(context.Background(), id)
 		if err != nil {
 			t.Fatal(err)
@@ -44,8 +44,8 @@ func TestThreeContainersOnTwoNodes(t *testing.T) {
 		addresses[id] = one.Address
 		c.opens(id, one.URLs)
 	}
-	if len(nodes) != 2 {
-		t.Errorf("three containers stand on %d nodes, want 2", len(nodes))
+	if len(beside) != 2 || beside[c.get(ids[0]).Node] != 2 {
+		t.Errorf("four containers stand on %v, want two on each node", beside)
 	}
 
 	edge := c.edgeAddress()
@@ -75,7 +75,7 @@ func TestThreeContainersOnTwoNodes(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if want := 3 * (3 + 2*4); looks != want {
+	if want := 4 * (3 + 3*4); looks != want {
 		t.Errorf("looked %d times, want %d", looks, want)
 	}
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -343,7 +344,7 @@ func TestStopOnALostNode(t *testing.T) {
 	s3 := newStore(t, l)
 	c := newCluster(t, s3.settings("SAVE_DEADLINE=5s")...)
 	c.worker("n1")
-	c.worker("n2")
+	w := c.worker("n2")
 	var s functions.StartAnswer
 	node := ""
 	for i := 0; node != "n2"; i++ {
@@ -363,6 +364,7 @@ func TestStopOnALostNode(t *testing.T) {
 	}
 	prefix := c.get(s.ID).S3Prefix
 	c.write("n2", s.ID, "f", "kept")
+	c.end(w, syscall.SIGKILL)
 	l.StopEngine("n2", lab.Power)
 	j := c.wait(c.stop(s.ID).ID, 3*time.Minute)
 	if got := c.get(s.ID); j.Status != ide.JobFailed || j.Error.Code != ide.WorkspaceUnsaved || !got.Unsaved {

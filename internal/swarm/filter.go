@@ -170,6 +170,13 @@ func inNamespace(path string, do func(*nftables.Conn) error) error {
 	return do(c)
 }
 
+// filterPriority is that of nft's name "filter" in the bridge family. It has to
+// be below 0, br_netfilter's: with bridge-nf-call-iptables that one takes each
+// IP packet out of the hook, and goes on after priority 0 (br_nf_hook_thresh in
+// the kernel's net/bridge/br_netfilter_hooks.c). It comes with a namespace's
+// first bridge, so a filter at 0 that was there before would see nothing.
+var filterPriority = nftables.ChainPriorityRef(-200)
+
 // program writes this (in nft's words), replacing the rules and edges that are
 // there without ever unhooking the chain:
 //
@@ -193,7 +200,7 @@ func program(c *nftables.Conn, edges []netip.Addr) error {
 		Name:     filterChain,
 		Type:     nftables.ChainTypeFilter,
 		Hooknum:  nftables.ChainHookForward,
-		Priority: nftables.ChainPriorityFilter,
+		Priority: filterPriority,
 		Policy:   &drop,
 	})
 	// An ID of our own: the package would take one from a counter that it does
@@ -274,8 +281,8 @@ func programmed(c *nftables.Conn) (bool, error) {
 		return false, fmt.Errorf("list chains: %w", err)
 	}
 	for _, ch := range chains {
-		if ch.Table.Name != filterTable || ch.Name != filterChain || ch.Hooknum == nil || ch.Policy == nil ||
-			*ch.Hooknum != *nftables.ChainHookForward || *ch.Policy != nftables.ChainPolicyDrop {
+		if ch.Table.Name != filterTable || ch.Name != filterChain || ch.Hooknum == nil || ch.Policy == nil || ch.Priority == nil ||
+			*ch.Hooknum != *nftables.ChainHookForward || *ch.Priority != *filterPriority || *ch.Policy != nftables.ChainPolicyDrop {
 			continue
 		}
 		have, err := c.GetRules(ch.Table, ch)

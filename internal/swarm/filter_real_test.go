@@ -21,6 +21,9 @@ import (
 	"github.com/docker/docker/client"
 )
 
+// TestFilterIsolates proves the filter on a real engine, on a network of its
+// own: two containers (on two nodes, where the lab has more than one) and an
+// edge.
 func TestFilterIsolates(t *testing.T) {
 	t.Parallel()
 	l, engines := realLab(t)
@@ -129,11 +132,14 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// place is a container on an engine, found by a label.
 type place struct {
 	engine *client.Client
 	label  string
 }
 
+// run runs the agent's command in the container and says whether it ended
+// with 0.
 func (p place) run(t *testing.T, ctx context.Context, args ...string) bool {
 	list, err := p.engine.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", p.label))})
 	if err != nil || len(list) != 1 {
@@ -158,6 +164,7 @@ func (p place) run(t *testing.T, ctx context.Context, args ...string) bool {
 	return i.ExitCode == 0
 }
 
+// attach starts an exec and reads until it has ended.
 func attach(ctx context.Context, d *client.Client, id string) (interface{ Close() }, error) {
 	out, err := d.ContainerExecAttach(ctx, id, container.ExecAttachOptions{})
 	if err != nil {
@@ -171,6 +178,7 @@ type discard struct{}
 
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
+// startEdge runs a service that serves on the network, and returns its address.
 func startEdge(t *testing.T, ctx context.Context, d *client.Client, env swarmtest.Env, node string) string {
 	t.Helper()
 	made, err := d.ServiceCreate(ctx, engine.ServiceSpec{
@@ -198,6 +206,7 @@ func startEdge(t *testing.T, ctx context.Context, d *client.Client, env swarmtes
 	}
 }
 
+// removeNetwork removes a network as soon as Swarm lets it go.
 func removeNetwork(t *testing.T, d *client.Client, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -3,11 +3,15 @@ package swarm_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"berth/internal/swarm"
 
@@ -124,12 +128,92 @@ func TestFilterFollowsANamespaceThatIsMadeAnew(t *testing.T) {
 	}
 }
 
-// TestFilterIsolates proves the filter on a real engine, on a network of its
-// own: two containers (on two nodes, where the lab has more than one) and an
-// edge.
-// place is a container on an engine, found by a label.
-// run runs the agent's command in the container and says whether it ended
-// with 0.
-// attach starts an exec and reads until it has ended.
-// startEdge runs a service that serves on the network, and returns its address.
-// removeNetwork removes a network as soon as Swarm lets it go.
+// TestFilterComesBeforeBrNetfilter: the kernel's br_netfilter joins a namespace
+// with its first bridge, and takes packets away from what stands at its own
+// priority. The worker may have the filter there first, or second.
+func TestFilterComesBeforeBrNetfilter(t *testing.T) {
+	t.Parallel()
+	for _, order := range []string{"filter, bridge", "bridge, filter"} {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			in := func(name string) string { return filepath.Join(root, "netns", name) }
+			ip := func(name, args string) {
+				t.Helper()
+				if out, err := exec.Command("nsenter", append([]string{"--net=" + in(name), "ip"}, strings.Fields(args)...)...).CombinedOutput(); err != nil {
+					t.Fatalf("ip %s: %v: %s", args, err, out)
+				}
+			}
+			namespace(t, root, "1-abcdefghij")
+			f := swarm.NewFilter(root, networkID)
+			edge, other := netip.MustParseAddr("10.64.0.2"), netip.MustParseAddr("10.64.0.3")
+			for step := range strings.SplitSeq(order, ", ") {
+				switch step {
+				case "filter":
+					must(t, f.Apply([]netip.Addr{edge}))
+				case "bridge":
+					ip("1-abcdefghij", "link add br0 type bridge")
+				}
+			}
+			ip("1-abcdefghij", "link set br0 up")
+			for name, addr := range map[string]netip.Addr{"edge": edge, "other": other} {
+				namespace(t, root, name)
+				ip("1-abcdefghij", "link add "+name+" type veth peer name eth0 netns "+in(name))
+				ip("1-abcdefghij", "link set "+name+" master br0 up")
+				ip(name, "link set eth0 up")
+				ip(name, "addr add "+addr.String()+"/24 dev eth0")
+			}
+			must(t, within(in("edge"), serve(t, edge)))
+			must(t, within(in("other"), serve(t, other)))
+			if err := within(in("edge"), dial(other, 5*time.Second)); err != nil {
+				t.Errorf("the edge is kept out: %v", err)
+			}
+			if err := within(in("other"), dial(edge, 500*time.Millisecond)); err == nil || !strings.HasSuffix(err.Error(), "i/o timeout") {
+				t.Errorf("a container that is no edge gets through, or fails otherwise: %v", err)
+			}
+			must(t, f.Remove())
+			if err := within(in("other"), dial(edge, 5*time.Second)); err != nil {
+				t.Errorf("without the filter: %v", err)
+			}
+		})
+	}
+}
+
+// within calls do on a thread in a network namespace.
+func within(path string, do func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // as in namespace
+		ns, err := os.Open(path)
+		if err == nil {
+			defer ns.Close()
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		}
+		if err == nil {
+			err = do()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// serve listens until the test ends; the kernel accepts.
+func serve(t *testing.T, addr netip.Addr) func() error {
+	return func() error {
+		l, err := net.Listen("tcp", netip.AddrPortFrom(addr, 9000).String())
+		if err == nil {
+			t.Cleanup(func() { l.Close() })
+		}
+		return err
+	}
+}
+
+func dial(addr netip.Addr, within time.Duration) func() error {
+	return func() error {
+		conn, err := net.DialTimeout("tcp", netip.AddrPortFrom(addr, 9000).String(), within)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+}
