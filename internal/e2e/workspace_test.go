@@ -364,7 +364,7 @@ func TestStopOnALostNode(t *testing.T) {
 	}
 	prefix := c.get(s.ID).S3Prefix
 	c.write("n2", s.ID, "f", "kept")
-	c.end(w, syscall.SIGKILL)
+	c.end(w, syscall.SIGKILL) // a power cut takes it along
 	l.StopEngine("n2", lab.Power)
 	j := c.wait(c.stop(s.ID).ID, 3*time.Minute)
 	if got := c.get(s.ID); j.Status != ide.JobFailed || j.Error.Code != ide.WorkspaceUnsaved || !got.Unsaved {
