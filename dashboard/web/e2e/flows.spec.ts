@@ -72,7 +72,7 @@ test('its row, its timeline and the overview say the same', async () => {
   await expect(drawer.getByText('Running', { exact: true })).toBeVisible()
   await page.keyboard.press('Escape')
   await expect(page.getByRole('row').filter({ hasText: id })).toContainText('running')
-  await page.getByRole('link', { name: 'Overview' }).click()
+  await page.getByRole('link', { name: 'Overview', exact: true }).click()
   await expect(page.getByRole('link', { name: /^Running/ })).toHaveText(/Running\s*[1-9]/)
 })
 
@@ -269,7 +269,7 @@ test('make a key, log in with it elsewhere, revoke it: logged out', async ({ bro
   const other = await browser.newPage({ baseURL: base })
   await other.goto('/dashboard/login')
   await login(other, made)
-  await other.getByRole('link', { name: 'Containers' }).click()
+  await other.getByRole('link', { name: 'Containers', exact: true }).click()
   await expect(other.locator('h1')).toHaveText('Containers')
   await expect(other.getByRole('button', { name: /^Create/ })).toHaveCount(0)
 
