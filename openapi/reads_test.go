@@ -7,12 +7,12 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"berth/functions"
 	"berth/internal/ide"
-	"berth/internal/s3"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -85,39 +85,6 @@ func TestListContainers(t *testing.T) {
 	}
 	if w := b.call(bobKey, "GET", "/api/containers?status=failed", ""); !strings.Contains(w.Body.String(), `"containers":[]`) {
 		t.Errorf("an empty list is %s, want []", w.Body)
-	}
-}
-
-func TestListJobs(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	first := b.create(alice, "bucket-1").Job.ID
-	b.end(first, ide.JobFailed, ide.Errorf(ide.ContainerStartFailed, "No such image."))
-	second := b.create(bob, "bucket-2").Job.ID
-	for name, tc := range map[string]struct {
-		key, query string
-		want       []string
-	}{
-		"an admin sees all":     {rootKey, "", []string{second, first}},
-		"a client sees its own": {aliceKey, "", []string{first}},
-		"by status":             {viewKey, "?status=failed", []string{first}},
-		"none":                  {bobKey, "?status=failed", []string{}},
-		"a page":                {rootKey, "?limit=1&offset=1", []string{first}},
-	} {
-		var got JobList
-		b.get(tc.key, "/api/jobs"+tc.query, &got)
-		have := []string{}
-		for _, j := range got.Jobs {
-			have = append(have, j.ID)
-		}
-		slices.Sort(have)
-		slices.Sort(tc.want)
-		if diff := cmp.Diff(tc.want, have); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-		if want := map[bool]int{true: 2, false: len(tc.want)}[tc.key == rootKey]; got.Total != want {
-			t.Errorf("%s: got total %d, want %d", name, got.Total, want)
-		}
 	}
 }
 
@@ -203,106 +170,6 @@ func TestCredentials(t *testing.T) {
 	b.refused(b.call(aliceKey, "GET", "/api/containers/"+id+"/credentials", ""), 500, ide.Internal, "/api/containers/"+id+"/credentials")
 }
 
-func TestGetJob(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	out := b.create(alice, "bucket-1")
-	var got functions.JobAnswer
-	b.get(aliceKey, "/api/jobs/"+out.Job.ID, &got)
-	if got.Status != ide.JobQueued || got.Links.Container != "/api/containers/"+out.Container.ID || got.Steps == nil {
-		t.Errorf("got %+v", got)
-	}
-	// a job on alice's container that somebody else asked for is hers to see
-	stop, err := functions.StopContainer.Enqueue(t.Context(), b.deps, ide.Principal{Name: "root", Role: ide.Admin}, &functions.StopContainerArgs{ID: out.Container.ID})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.get(aliceKey, "/api/jobs/"+stop.Job.ID, &got)
-	b.refused(b.call(bobKey, "GET", "/api/jobs/"+stop.Job.ID, ""), 404, ide.JobNotFound, "/api/jobs/"+stop.Job.ID)
-}
-
-func TestWaitForAJob(t *testing.T) {
-	t.Parallel()
-	for name, headers := range map[string][]string{"?wait=30": nil, "": {"Prefer", "respond-async, wait=30"}} {
-		t.Run("ends/"+name, func(t *testing.T) {
-			t.Parallel()
-			b := newBench(t)
-			b.follow()
-			job := b.create(alice, "bucket-1").Job.ID
-			done := make(chan *httptest.ResponseRecorder, 1)
-			go func() { done <- b.call(aliceKey, "GET", "/api/jobs/"+job+name, "", headers...) }()
-			b.end(job, ide.JobSucceeded, nil)
-			select {
-			case w := <-done:
-				var got functions.JobAnswer
-				b.read(w, http.StatusOK, &got)
-				if got.Status != ide.JobSucceeded {
-					t.Errorf("got %s, want succeeded", got.Status)
-				}
-			case <-time.After(15 * time.Second):
-				t.Fatal("the answer does not come when the job ends")
-			}
-		})
-	}
-	t.Run("time is up", func(t *testing.T) {
-		t.Parallel()
-		b := newBench(t)
-		b.follow()
-		job := b.create(alice, "bucket-1").Job.ID
-		begun := time.Now()
-		var got functions.JobAnswer
-		b.get(aliceKey, "/api/jobs/"+job+"?wait=1", &got)
-		if took := time.Since(begun); got.Status != ide.JobQueued || took < time.Second {
-			t.Errorf("got %s after %v, want it as it stands after a second", got.Status, took)
-		}
-	})
-	t.Run("ended before", func(t *testing.T) {
-		t.Parallel()
-		b := newBench(t)
-		job := b.create(alice, "bucket-1").Job.ID
-		b.end(job, ide.JobSucceeded, nil)
-		begun := time.Now()
-		var got functions.JobAnswer
-		b.get(aliceKey, "/api/jobs/"+job+"?wait=60", &got)
-		if took := time.Since(begun); took > 10*time.Second {
-			t.Errorf("it took %v", took)
-		}
-	})
-}
-
-func TestHowLongToWait(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		wait   int
-		prefer string
-		want   int
-	}{{0, "", 0}, {5, "", 5}, {0, "wait=7", 7}, {5, "wait=7", 5}, {0, "respond-async, wait=7", 7}, {0, `Wait = "7"; x=y`, 7}, {0, "wait=600", 60},
-		{0, "wait=99999999999999999999", 0}, {0, "wait=-1", 0}, {0, "wait=soon", 0}, {0, "wait", 0}, {0, "return=minimal", 0}} {
-		if got := (jobInput{Wait: tc.wait, Prefer: tc.prefer}).wait(); got != time.Duration(tc.want)*time.Second {
-			t.Errorf("wait=%d, Prefer: %q: got %d, want %d", tc.wait, tc.prefer, got, tc.want)
-		}
-	}
-}
-
-func TestCancelJob(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	job := b.create(alice, "bucket-1").Job.ID
-	var got functions.JobAnswer
-	w := b.call(aliceKey, "DELETE", "/api/jobs/"+job, "")
-	if b.read(w, http.StatusAccepted, &got); w.Header().Get("Location") != "/api/jobs/"+job || w.Header().Get("Retry-After") != "1" {
-		t.Errorf("the job is said to be at %q, in %q seconds", w.Header().Get("Location"), w.Header().Get("Retry-After"))
-	}
-	h, err := b.st.Take(t.Context(), job, 1<<20)
-	if err != nil || !h.Flags.Cancel || got.ID != job {
-		t.Errorf("got %+v, %v, want the job to be canceled", got, err)
-	}
-	if _, err := h.End(t.Context(), ide.JobCanceled); err != nil {
-		t.Fatal(err)
-	}
-	b.refused(b.call(aliceKey, "DELETE", "/api/jobs/"+job, ""), 409, ide.Conflict, "/api/jobs/"+job)
-}
-
 func TestStartAndAskAgain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -331,82 +198,6 @@ func TestStartAndAskAgain(t *testing.T) {
 	b.refused(w, 503, ide.ResourceLimitExceeded, "/api/containers/start")
 	if w.Header().Get("Retry-After") == "" {
 		t.Error("503 without Retry-After")
-	}
-}
-
-func TestHealth(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	node := ide.Node{ID: "n1", State: "ready", Availability: "active", Filtered: true, At: time.Now()}
-	unfiltered := node
-	unfiltered.Filtered = false
-	worker := ide.Worker{ID: "w1", Manager: true, Engine: true, At: time.Now()}
-	helper := ide.Worker{ID: "w2", Engine: true, At: time.Now()}
-	late := worker
-	late.At = time.Now().Add(-16 * time.Second)
-	for _, tc := range []struct {
-		name           string
-		workers        []ide.Worker
-		nodes          []ide.Node
-		workersOK      bool
-		swarmOK        bool
-		workersMessage string
-		swarmMessage   string
-	}{
-		{"no worker", nil, []ide.Node{node}, false, false, "No worker has reported", "No worker tells"},
-		{"a worker that was silent", []ide.Worker{late}, []ide.Node{node}, false, false, "No worker has reported", ""},
-		{"no manager", []ide.Worker{helper}, []ide.Node{node}, true, false, "", "No manager's engine"},
-		{"a manager whose engine is away", []ide.Worker{{ID: "w1", Manager: true, At: time.Now()}}, []ide.Node{node}, true, false, "", "No manager's engine"},
-		{"no node", []ide.Worker{worker}, nil, true, false, "", "No node can take"},
-		{"no node is filtered", []ide.Worker{worker}, []ide.Node{unfiltered}, true, false, "", "No node can take"},
-		{"all is well", []ide.Worker{worker, helper}, []ide.Node{unfiltered, node}, true, true, "", ""},
-	} {
-		if err := b.rdb.Del(t.Context(), "{berth}:workers").Err(); err != nil {
-			t.Fatal(err)
-		}
-		for _, w := range tc.workers {
-			if err := b.st.Report(t.Context(), w); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := b.st.PublishNodes(t.Context(), tc.nodes); err != nil {
-			t.Fatal(err)
-		}
-		status, word := http.StatusServiceUnavailable, "degraded"
-		if tc.workersOK && tc.swarmOK {
-			status, word = http.StatusOK, "ok"
-		}
-		var h SystemHealth
-		b.read(b.call("", "GET", "/api/health", ""), status, &h)
-		w, s := h.Checks["workers"], h.Checks["swarm"]
-		if h.Status != word || !h.Checks["redis"].OK || w.OK != tc.workersOK || s.OK != tc.swarmOK ||
-			!strings.HasPrefix(w.Message, tc.workersMessage) || !strings.HasPrefix(s.Message, tc.swarmMessage) {
-			t.Errorf("%s: got %+v", tc.name, h)
-		}
-		if h.Version != "v9" || h.Durability != "aof" || h.Isolation != "on" || len(h.Checks) != 3 {
-			t.Errorf("%s: got %+v", tc.name, h)
-		}
-	}
-	b.api = New(b.deps, Config{})
-	var h SystemHealth
-	b.read(b.call("", "GET", "/api/health", ""), http.StatusOK, &h)
-	if h.Isolation != "off" {
-		t.Errorf("got isolation %q, want it told that it is off", h.Isolation)
-	}
-	for _, tc := range []struct {
-		cfg  s3.Config
-		want string
-	}{{s3.Config{Off: true}, "off"}, {s3.Config{}, "kept"}, {s3.Config{SingleWriter: true}, "single-writer"}} {
-		var err error
-		if b.deps.S3, err = s3.New(tc.cfg); err != nil {
-			t.Fatal(err)
-		}
-		if b.read(b.call("", "GET", "/api/health", ""), http.StatusOK, &h); h.Workspaces != tc.want {
-			t.Errorf("got workspaces %q, want %q", h.Workspaces, tc.want)
-		}
-	}
-	if w := b.call("", "GET", "/readyz", ""); w.Code != http.StatusNoContent {
-		t.Errorf("readyz: got %d", w.Code)
 	}
 }
 
@@ -470,4 +261,29 @@ func TestDocumentIsComplete(t *testing.T) {
 	if err != nil || yaml.Body.String() != string(printed) || yaml.Header().Get("Content-Type") != "application/openapi+yaml" {
 		t.Errorf("what is printed is not what is served: %v", err)
 	}
+}
+
+// TestDocumentsAtOnce asks for both forms many times at once, while requests
+// are checked against the document.
+func TestDocumentsAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var bodies sync.Map
+	var all sync.WaitGroup
+	for range 4 {
+		for _, target := range []string{"/openapi.json", "/openapi.yaml"} {
+			all.Go(func() {
+				w := b.call("", "GET", target, "")
+				if first, _ := bodies.LoadOrStore(target, w.Body.String()); w.Code != http.StatusOK || w.Body.Len() == 0 || first != w.Body.String() {
+					t.Errorf("%s: got %d, %d bytes, not what another was given", target, w.Code, w.Body.Len())
+				}
+			})
+		}
+		all.Go(func() {
+			if w := b.call(rootKey, "POST", "/api/containers/check", `{"s3Bucket":"A"}`); w.Code != http.StatusBadRequest {
+				t.Errorf("a bucket's name that is none: got %d %s", w.Code, w.Body)
+			}
+		})
+	}
+	all.Wait()
 }
