@@ -30,6 +30,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/caarlos0/env/v11"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/willabides/kongplete"
 )
 
@@ -59,6 +61,7 @@ type commands struct {
 }
 
 func main() {
+	logging.Disable() // of go-redis, for commands; servers have a log
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
@@ -67,6 +70,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, "berth:", err)
 	}
 	os.Exit(code)
+}
+
+// connectionLog takes what go-redis, which has one log in a process, tells of
+// single connections: for debugging, since whoever called is told as well.
+type connectionLog struct{ *slog.Logger }
+
+// Printf implements the interface of go-redis's SetLogger.
+func (l connectionLog) Printf(ctx context.Context, format string, args ...any) {
+	l.DebugContext(ctx, "redis", "line", fmt.Sprintf(format, args...))
 }
 
 // streams are what a command may read and write.
@@ -165,7 +177,7 @@ func (healthCommand) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
 		return fmt.Errorf("ask for health: %w", err)
 	}
@@ -378,6 +390,7 @@ func serve(s streams, r process.Roles) error {
 	if err != nil {
 		return err
 	}
+	redis.SetLogger(connectionLog{slog.New(p.Log)})
 	return process.Run(s.ctx, p)
 }
 
@@ -386,7 +399,11 @@ func serve(s streams, r process.Roles) error {
 func openRedis(ctx context.Context, cfg *Config, r process.Roles, log *slog.Logger) (*queue.Redis, error) {
 	switch {
 	case cfg.RedisURL != "":
-		return queue.Connect(ctx, cfg.RedisURL)
+		patience := time.Minute // a server's, before it ends and is started again
+		if r == (process.Roles{}) {
+			patience = 5 * time.Second // somebody waits
+		}
+		return queue.Connect(ctx, cfg.RedisURL, patience, log)
 	case r.API && r.Worker && r.Gateway:
 		return queue.Bring(ctx, cfg.DataDir, log)
 	case r == process.Roles{}:

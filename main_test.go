@@ -35,7 +35,15 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-func init() { logging.Disable() } // go-redis tells stderr of every Redis that is meant to be away
+// TestMain is the program itself where a test has started it as another process.
+func TestMain(m *testing.M) {
+	if os.Getenv("BERTH_TEST_MAIN") != "" {
+		main()
+		return
+	}
+	logging.Disable() // go-redis tells stderr of every Redis that is meant to be away
+	os.Exit(m.Run())
+}
 
 // output is what a command writes, read while it runs.
 type output struct {
@@ -112,6 +120,10 @@ func (p *program) address() (address string) {
 	return address
 }
 
+// transport has connections of its own: an httptest.Server that closes closes
+// the idle ones of http.DefaultTransport, those of other tests with them.
+var transport = &http.Transport{}
+
 // get returns status and body of an answer; host may be empty.
 func get(t *testing.T, address, host, path string) (int, string) {
 	t.Helper()
@@ -121,7 +133,7 @@ func get(t *testing.T, address, host, path string) (int, string) {
 	}
 	req.Host = host
 	req.Header.Set("Authorization", "Bearer "+testKey)
-	res, err := http.DefaultTransport.RoundTrip(req)
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +206,7 @@ func streamShows(t *testing.T, address, path string, words ...string) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+testKey)
-	res, err := http.DefaultTransport.RoundTrip(req)
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,6 +248,43 @@ func TestRolesInProcessesOfTheirOwn(t *testing.T) {
 		if err := p.stop(); err != nil {
 			t.Errorf("%s ended with %v", name, err)
 		}
+	}
+}
+
+func TestEachLineOfAServersLogIsJSON(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(os.Args[0], "gateway")
+	cmd.Env = []string{"BERTH_TEST_MAIN=1", "REDIS_URL=redis://127.0.0.1:1", "LOG_LEVEL=debug"}
+	log, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for lines := bufio.NewScanner(log); !said["redis"] || !said["redis does not answer yet"]; {
+		var line struct{ Msg string }
+		if !lines.Scan() {
+			t.Errorf("it ended after %v", said)
+			break
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Errorf("%v: %s", err, lines.Text())
+			break
+		}
+		said[line.Msg] = true
+	}
+	_ = cmd.Process.Kill() // it may have ended
+	_ = cmd.Wait()
+}
+
+func TestAServerThatWaitsForItsRedisCanBeStopped(t *testing.T) {
+	t.Parallel()
+	p := launch(t, "gateway", settings(t, "REDIS_URL=redis://127.0.0.1:1")[2:]...)
+	until(t, "it waits", func() bool { return strings.Contains(p.log.String(), "redis does not answer yet") })
+	if err := p.stop(); err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }
 
@@ -491,7 +540,7 @@ func TestWaitingIsNotSlow(t *testing.T) {
 		}
 		req.Header.Set("Authorization", "Bearer "+testKey)
 		req.Header.Set("Content-Type", "application/json")
-		res, err := http.DefaultClient.Do(req)
+		res, err := transport.RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -512,7 +561,7 @@ func ask(t *testing.T, key, method, url, body string, out any) int {
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultTransport.RoundTrip(req)
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,15 +40,18 @@ func (r *Redis) Close() error {
 	return err
 }
 
-// Connect opens the Redis that REDIS_URL names, see newClient. Redis Cluster is
-// refused: one script writes container, reservation and job together, which
-// a cluster could not do faster than one node.
-func Connect(ctx context.Context, url string) (*Redis, error) {
+// Connect opens the Redis that REDIS_URL names, see newClient, and waits as
+// long as patience for one that cannot be reached or is loading its data: a
+// stack starts all its services at once, and a container that has just begun
+// may have no name service yet. Redis Cluster is refused: one script writes
+// container, reservation and job together, which a cluster could not do faster
+// than one node.
+func Connect(ctx context.Context, url string, patience time.Duration, log *slog.Logger) (*Redis, error) {
 	client, err := newClient(url)
 	if err != nil {
 		return nil, err
 	}
-	if err := client.Ping(ctx).Err(); err != nil {
+	if err := reach(ctx, client, patience, log); err != nil {
 		_ = client.Close() // never connected
 		return nil, fmt.Errorf("reach redis: %w", err)
 	}
@@ -57,6 +60,32 @@ func Connect(ctx context.Context, url string) (*Redis, error) {
 		return nil, err
 	}
 	return &Redis{Client: client, Durability: External}, nil
+}
+
+// reachEvery is the pause between two attempts to reach a Redis.
+const reachEvery = 250 * time.Millisecond
+
+// reach asks until Redis answers or patience is over, and returns why it did
+// not. An answer that asking again does not change, a wrong password, ends it
+// at once.
+func reach(ctx context.Context, client redis.UniversalClient, patience time.Duration, log *slog.Logger) error {
+	over := time.Now().Add(patience)
+	for told := false; ; told = true {
+		err := client.Ping(ctx).Err()
+		var answer redis.Error
+		final := errors.As(err, &answer) && !redis.HasErrorPrefix(err, "LOADING") && !redis.HasErrorPrefix(err, "MASTERDOWN")
+		if err == nil || final || time.Until(over) < reachEvery {
+			return err
+		}
+		if !told {
+			log.Warn("redis does not answer yet", "err", err, "patience", patience)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(reachEvery):
+		}
+	}
 }
 
 // suits says of a Redis, by its INFO, whether Berth can use it.

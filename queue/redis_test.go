@@ -50,7 +50,7 @@ func TestConnect(t *testing.T) {
 	if socket.Network != "unix" {
 		t.Skip("no redis-server in PATH")
 	}
-	r, err := Connect(t.Context(), "redis-socket://"+socket.Addr)
+	r, err := Connect(t.Context(), "redis-socket://"+socket.Addr, 0, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestConnectRefuses(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			r, err := Connect(ctx, tc.url)
+			r, err := Connect(ctx, tc.url, 0, quiet)
 			if err == nil {
 				r.Close()
 				t.Fatalf("Connect succeeded, want %q", tc.want)
@@ -99,6 +99,55 @@ func TestConnectRefuses(t *testing.T) {
 				t.Errorf("got %q, want %q without the password", err, tc.want)
 			}
 		})
+	}
+}
+
+// onWarning does something at the first warning.
+type onWarning struct {
+	slog.Handler
+	do func()
+}
+
+func (h onWarning) Enabled(_ context.Context, l slog.Level) bool { return l == slog.LevelWarn }
+
+func (h onWarning) Handle(context.Context, slog.Record) error { h.do(); return nil }
+
+func TestConnectWaitsForARedisThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("no redis-server in PATH")
+	}
+	dir, warnings := shortDir(t), 0
+	socket := filepath.Join(dir, "redis.sock")
+	late := slog.New(onWarning{slog.DiscardHandler, func() {
+		if warnings++; warnings > 1 {
+			return
+		}
+		cmd := exec.Command(path, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--requirepass", "hunter2")
+		if err := cmd.Start(); err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	}})
+	r, err := Connect(t.Context(), "redis-socket://:hunter2@"+socket, patience, late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+		t.Error(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if warnings != 1 {
+		t.Errorf("it warned %d times, want once", warnings)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := Connect(ctx, "redis-socket://:wrong@"+socket, time.Hour, quiet); err == nil || !strings.Contains(err.Error(), "WRONGPASS") || ctx.Err() != nil {
+		t.Errorf("got %v, context %v, want at once that the password is wrong", err, ctx.Err())
 	}
 }
 

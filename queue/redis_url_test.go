@@ -101,21 +101,12 @@ func sentinel(t *testing.T) (address string) {
 	return fmt.Sprintf("127.0.0.1:%d", serve(t, conf, "--sentinel"))
 }
 
-// connect tries until the answer is another than that nobody is there yet.
-func connect(t *testing.T, url string) (r *Redis, err error) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		r, err = Connect(t.Context(), url)
-		if err == nil || !strings.Contains(err.Error(), "reach redis") {
-			return r, err
-		}
-	}
-	return nil, err
-}
+// patience is enough for a server that has just been started.
+const patience = 20 * time.Second
 
 func TestConnectRefusesARealCluster(t *testing.T) {
 	t.Parallel()
-	r, err := connect(t, fmt.Sprintf("redis://127.0.0.1:%d", serve(t, "--cluster-enabled", "yes", "--save", "")))
+	r, err := Connect(t.Context(), fmt.Sprintf("redis://127.0.0.1:%d", serve(t, "--cluster-enabled", "yes", "--save", "")), patience, quiet)
 	if err == nil {
 		r.Close()
 	}
@@ -127,7 +118,7 @@ func TestConnectRefusesARealCluster(t *testing.T) {
 func TestConnectBySentinel(t *testing.T) {
 	t.Parallel()
 	at := sentinel(t)
-	r, err := connect(t, "redis-sentinel://:hunter2@127.0.0.1:1,"+at+"/1?master=main&sentinel_password=guard")
+	r, err := Connect(t.Context(), "redis-sentinel://:hunter2@127.0.0.1:1,"+at+"/1?master=main&sentinel_password=guard", patience, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +134,7 @@ func TestConnectBySentinel(t *testing.T) {
 		"redis-sentinel://:hunter2@" + at + "?master=other&sentinel_password=guard": "reach redis",
 		"redis-sentinel://:wrong@" + at + "?master=main&sentinel_password=guard":    "WRONGPASS",
 	} {
-		if r, err := Connect(t.Context(), url); err == nil {
+		if r, err := Connect(t.Context(), url, 0, quiet); err == nil {
 			r.Close()
 			t.Errorf("%s was taken", url)
 		} else if !strings.Contains(err.Error(), want) {

@@ -83,6 +83,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	plain := slog.New(cfg.Log)
 	if p.rds, err = cfg.Redis(ctx, plain); err != nil {
+		if ctx.Err() != nil { // it was told to end while it waited
+			return nil
+		}
 		return err
 	}
 	if cfg.Traces != nil {
