@@ -137,11 +137,12 @@ type Config struct {
 	EventRetention  time.Duration `env:"EVENT_RETENTION" envDefault:"168h"`    // of the stream of all events; 0 keeps its newest 20,000
 
 	// Workers
-	HighCPU      float64 `env:"HIGH_WATER_CPU" envDefault:"90"`    // percent of a node's CPU over a minute, above which it takes no more containers; 0 is never
-	HighMemory   float64 `env:"HIGH_WATER_MEMORY" envDefault:"90"` // the same of its memory
-	HighDisk     float64 `env:"HIGH_WATER_DISK" envDefault:"85"`   // the same of the disk of its engine's data directory
-	PressureStop bool    `env:"PRESSURE_STOP"`                     // where a node's memory stays above its mark, save and stop the containers there that were used least lately
-	HostProc     string  `env:"HOST_PROC" envDefault:"/proc"`      // the machine's own /proc, where a worker in a container finds it
+	HighCPU      float64       `env:"HIGH_WATER_CPU" envDefault:"90"`    // percent of a node's CPU over a minute, above which it takes no more containers; 0 is never
+	HighMemory   float64       `env:"HIGH_WATER_MEMORY" envDefault:"90"` // the same of its memory
+	HighDisk     float64       `env:"HIGH_WATER_DISK" envDefault:"85"`   // the same of the disk of its engine's data directory
+	PressureStop bool          `env:"PRESSURE_STOP"`                     // where a node's memory stays above its mark, save and stop the containers there that were used least lately
+	CPUPinned    time.Duration `env:"CPU_PINNED_AFTER" envDefault:"1h"`  // a container at its CPU limit for so long without a break, by whole minutes, is told of; 0 is never
+	HostProc     string        `env:"HOST_PROC" envDefault:"/proc"`      // the machine's own /proc, where a worker in a container finds it
 
 	Concurrency int           `env:"WORKER_CONCURRENCY" envDefault:"64"` // functions at once in one worker
 	Grace       time.Duration `env:"WORKER_GRACE" envDefault:"20s"`      // how long running functions may go on after SIGTERM
@@ -313,6 +314,7 @@ func (c *Config) checkTimes() error {
 	for name, d := range map[string]time.Duration{
 		"IDLE_TIMEOUT": c.IdleTimeout, "MAX_IDLE_TIMEOUT": c.MaxIdleTimeout, "IDLE_WARNING": c.IdleWarning, "MAX_KEEPALIVE": c.MaxKeepalive,
 		"MAX_LIFETIME": c.MaxLifetime, "RECORD_RETENTION": c.RecordRetention, "EVENT_RETENTION": c.EventRetention,
+		"CPU_PINNED_AFTER": c.CPUPinned,
 	} {
 		if d < 0 || d > 0 && d < time.Second {
 			return fmt.Errorf("%s is %s; it is 0 or at least 1s", name, d)
@@ -421,7 +423,7 @@ func (c *Config) process(r process.Roles) process.Config {
 		Gateway: gateway.Config{Domain: c.ContainerDomain, TrustedProxies: c.proxies},
 		Swarm:   c.swarm(), Guard: c.guard(),
 		Worker: worker.Config{Concurrency: c.Concurrency, Grace: c.Grace, LogRate: c.LogRate, HostProc: c.HostProc,
-			HighWater: ide.HighWater{CPU: c.HighCPU, Memory: c.HighMemory, Disk: c.HighDisk}},
+			HighWater: ide.HighWater{CPU: c.HighCPU, Memory: c.HighMemory, Disk: c.HighDisk}, PinnedAfter: c.CPUPinned},
 	}
 	if c.TracesTo != "" {
 		p.Traces = &traces.Config{Endpoint: c.TracesTo, Headers: c.TracesHeaders, Service: c.TracesService, Role: r.Source(), Version: versionText(), Ratio: c.TracesRatio}

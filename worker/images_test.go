@@ -57,7 +57,7 @@ func TestImagesPassBetweenWorkers(t *testing.T) {
 	srv := httptest.NewServer(from.imageHandler())
 	t.Cleanup(srv.Close)
 	for _, query := range []string{"", "?name=berth/ide:slim", "?name=berth/ide:slim&expires=99999999999"} {
-		res, err := http.Get(srv.URL + "/image" + query)
+		res, err := srv.Client().Get(srv.URL + "/image" + query)
 		giver.must(err)
 		text, _ := io.ReadAll(res.Body)
 		res.Body.Close()

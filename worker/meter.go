@@ -18,7 +18,6 @@ import (
 const (
 	measureEvery = 10 * time.Second // the first step of histories
 	pinnedAt     = 95.0             // percent of its CPU limit, as the mean of a minute, at which a container is at it
-	pinnedAfter  = time.Hour        // at it, a container is told of
 	relief       = time.Minute      // a node is short of what was above its mark within so long
 	busiest      = 20               // of a node's containers are named in its report
 	readers      = 256              // readings of containers at once: Engine 20.10 answers each at its next tick, of which it has one a second
@@ -301,7 +300,8 @@ func (m *meter) pinned(ctx context.Context, c *measurement, minute ide.Sample) e
 	if u.Pinned == nil {
 		u.Pinned = &minute.At
 	}
-	if u.Told || minute.At.Add(time.Minute).Sub(*u.Pinned) < pinnedAfter {
+	after := m.w.cfg.PinnedAfter
+	if u.Told || after == 0 || minute.At.Add(time.Minute).Sub(*u.Pinned) < after {
 		return nil
 	}
 	message := fmt.Sprintf("Its CPU has been at its limit (%.3g cores) since %s without a break.", c.cpu, u.Pinned.Format(time.RFC3339))

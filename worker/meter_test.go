@@ -180,7 +180,7 @@ func TestMeterMeasuresContainers(t *testing.T) {
 func TestPinnedContainerIsToldOfOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	w := b.worker(Config{})
+	w := b.worker(Config{PinnedAfter: time.Hour})
 	b.must(w.report(t.Context()))
 	rec := b.create().Container
 	m := newMeter(w)
@@ -211,6 +211,11 @@ func TestPinnedContainerIsToldOfOnce(t *testing.T) {
 	pass(61, 100)
 	if n := told(); n != 1 {
 		t.Errorf("told %d times after two hours, want once", n)
+	}
+	w.cfg.PinnedAfter, one.use = 0, ide.ContainerUse{}
+	pass(120, 100)
+	if n := told(); n != 1 {
+		t.Errorf("told %d times where nobody wants to be, want not again", n)
 	}
 }
 

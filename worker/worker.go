@@ -28,6 +28,7 @@ type Config struct {
 	Grace       time.Duration // how long running functions may go on when the worker is to end
 	Guard       *Guard        // keeps this node's protections; nil is none
 	HighWater   ide.HighWater // above which this node takes nothing more
+	PinnedAfter time.Duration // at its CPU limit without a break, a container is told of; 0 is never
 	HostProc    string        // the /proc of the machine; empty is /proc
 	LogRate     int           // lines a second that a container may print, and five times as many at once; 0 is any number
 }

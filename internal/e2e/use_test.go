@@ -4,21 +4,27 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"berth/internal/ide"
+	"berth/internal/lab"
 	"berth/openapi"
 
 	"github.com/docker/docker/api/types/container"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
 func (c *cluster) nodes() map[string]openapi.NodeRow {
@@ -32,9 +38,9 @@ func (c *cluster) nodes() map[string]openapi.NodeRow {
 // TestNodesAreMeasured looks at two nodes and a busy container over the API,
 // kills a worker, and has a node above a mark.
 func TestNodesAreMeasured(t *testing.T) {
-	c := newCluster(t)
-	c.worker("n1")
-	second := c.worker("n2")
+	clients := lab.Open(t).ClientAddr
+	c := newCluster(t, "CPU_PINNED_AFTER=1m", "WEBHOOK_ALLOW="+clients+"/32")
+	first, second := c.worker("n1"), c.worker("n2")
 	started := c.create()
 	c.succeed(started.Job.ID)
 	got := c.get(started.ID)
@@ -71,6 +77,16 @@ func TestNodesAreMeasured(t *testing.T) {
 		t.Errorf("%s: %+v", name, row)
 	}
 
+	c.eventually("a container that keeps its CPU busy is told of", 5*time.Minute, func() error {
+		for _, e := range ask[openapi.EventList](c, http.StatusOK, "GET", "/api/containers/"+started.ID+"/events", "").Events {
+			if e.Type == "container.pinned" && strings.Contains(e.Message, "at its limit (0.5 cores)") {
+				return nil
+			}
+		}
+		return errors.New("no such event")
+	})
+
+	pressed := c.hook(clients, "node.pressure")
 	c.end(second, syscall.SIGKILL)
 	c.eventually("n2 is stale in its own row", 60*time.Second, func() error {
 		o := ask[openapi.Overview](c, http.StatusOK, "GET", "/api/dashboard/overview", "")
@@ -93,12 +109,62 @@ func TestNodesAreMeasured(t *testing.T) {
 	if row := c.get(c.create().ID); row.Node != c.nodes()["n1"].ID {
 		t.Errorf("placed on %s, which is above its mark", row.Node)
 	}
+	select {
+	case told := <-pressed:
+		if told.Data.Node == nil || told.Data.Node.Hostname != "n2" || !slices.Equal(told.Data.Node.Pressure, []string{"memory"}) {
+			t.Errorf("the webhook was told %+v", told)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("no webhook was told of the pressure")
+	}
 	c.eventually("the pressure was told", 10*time.Second, func() error {
 		if a, _ := c.call("GET", "/metrics", ""); !strings.Contains(string(a.body), fmt.Sprintf("berth_node_pressure{node=%q,resource=\"memory\"} 1", c.nodes()["n2"].ID)) {
 			return errors.New("no such metric")
 		}
 		return nil
 	})
+
+	c.end(first, syscall.SIGTERM)
+	c.worker("n1", "HIGH_WATER_MEMORY=0.1")
+	c.eventually("n1 is above its mark, too", 30*time.Second, func() error {
+		if n := c.nodes()["n1"]; len(n.Above) != 1 || n.Placeable {
+			return fmt.Errorf("%+v", n)
+		}
+		return nil
+	})
+	a, err := c.call("POST", "/api/containers/start", `{"s3Bucket":"work-pressed"}`)
+	if err != nil || a.status != http.StatusServiceUnavailable || a.code() != ide.ResourceLimitExceeded || !strings.Contains(string(a.body), "above its mark") {
+		t.Errorf("a start where all nodes are above their marks: got %s, %v", a, err)
+	}
+}
+
+// hook makes a webhook for one type of event, and returns what is delivered to
+// it, verified by the library of its standard. Workers reach it at an address
+// of the lab's clients.
+func (c *cluster) hook(address, event string) <-chan ide.Payload {
+	c.t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	got := make(chan ide.Payload, 16)
+	made := ask[openapi.NewWebhookAnswer](c, http.StatusCreated, "POST", "/api/webhooks", fmt.Sprintf(`{"url":"http://%s/","events":[%q]}`, l.Addr(), event))
+	verifier, err := standardwebhooks.NewWebhook(made.Secret)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var p ide.Payload
+		body, err := io.ReadAll(r.Body)
+		if err = errors.Join(err, verifier.Verify(body, r.Header), json.Unmarshal(body, &p)); err != nil {
+			c.t.Errorf("webhook: %v", err)
+			return
+		}
+		got <- p
+	})}
+	go srv.Serve(l)
+	c.t.Cleanup(func() { srv.Close() })
+	return got
 }
 
 // busy has a program in a container keep a core busy.
