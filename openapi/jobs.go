@@ -48,7 +48,7 @@ type heldJob struct {
 	Body    functions.JobAnswer
 }
 
-// acceptedJob is the 202 with a job: where it is, and when to look at it.
+// acceptedJob answers with a job under way: where it is, and when to look at it.
 type acceptedJob struct {
 	Location   string `header:"Location" doc:"The job"`
 	RetryAfter string `header:"Retry-After" doc:"Seconds until it makes sense to look at the job"`

@@ -47,7 +47,7 @@ func (s *server) schedules(api huma.API) {
 			return one(ctx, in.Name)
 		})
 	run := read("run-schedule", "/api/schedules/{name}/run", "schedules", "Run it now, also while it is paused", http.StatusForbidden, http.StatusNotFound)
-	run.Method, run.DefaultStatus = http.MethodPost, http.StatusAccepted
+	run.Method = http.MethodPost
 	huma.Register(api, run, func(ctx context.Context, in *scheduleInput) (*acceptedJob, error) {
 		if err := admin(ctx); err != nil {
 			return nil, err

@@ -1,6 +1,6 @@
 import { defineConfig } from '@playwright/test'
 
-// flows run against a real control plane (BASE_URL, ADMIN_KEY; internal/e2e starts one); the others against e2e/fleet.mjs.
+// flows and saves run against a real control plane (BASE_URL, ADMIN_KEY; internal/e2e starts one); the others against e2e/fleet.mjs.
 const rules = process.env.HOST_RULES
 
 export default defineConfig({
@@ -24,6 +24,7 @@ export default defineConfig({
   projects: [
     { name: 'pages', testMatch: 'pages.spec.ts' },
     { name: 'flows', testMatch: 'flows.spec.ts', timeout: 240_000 },
+    { name: 'saves', testMatch: 'saves.spec.ts', timeout: 240_000 },
     { name: 'screenshots', testMatch: 'screenshots.spec.ts' },
   ],
 })

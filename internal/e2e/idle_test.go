@@ -109,7 +109,7 @@ func TestKeepaliveAndRunNow(t *testing.T) {
 	c.succeed(s.Job.ID)
 	sweep := func() {
 		c.t.Helper()
-		c.succeed(ask[ide.Job](c, http.StatusAccepted, "POST", "/api/schedules/idle-sweep/run", "").ID)
+		c.succeed(ask[ide.Job](c, http.StatusOK, "POST", "/api/schedules/idle-sweep/run", "").ID)
 	}
 	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	kept := ask[openapi.IdleAnswer](c, http.StatusOK, "POST", "/api/containers/"+s.ID+"/keepalive", fmt.Sprintf(`{"until":%q}`, until))

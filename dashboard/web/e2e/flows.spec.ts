@@ -6,6 +6,8 @@ const base = process.env.BASE_URL ?? ''
 const key = process.env.ADMIN_KEY ?? ''
 const bucket = `flows-${Date.now().toString(36)}`
 const drained = process.env.DRAIN_NODE // a node that may be drained
+const gone = process.env.GONE_NODE // a node that has left the Swarm
+const hook = process.env.HOOK_URL ?? '' // takes deliveries, and answers GET with what it took: {id, signatures}[]
 
 test.describe.configure({ mode: 'serial' })
 test.skip(base === '', 'BASE_URL and ADMIN_KEY say where a control plane is: LAB=… RUN=TestDashboard make lab-test')
@@ -148,6 +150,21 @@ test('several at once: one job with a result for each', async () => {
   for (const one of made) await expect(page.getByRole('dialog').getByText(one)).toBeVisible()
 })
 
+const newWebhook = async (url: string): Promise<string> => {
+  await page.getByRole('button', { name: 'New webhook' }).click()
+  const dialog = page.getByRole('dialog', { name: 'New webhook' })
+  await dialog.getByLabel('URL').fill(url)
+  await dialog.getByRole('button', { name: 'Make the webhook' }).click()
+  return keptSecret()
+}
+const keptSecret = async (): Promise<string> => {
+  const shown = page.getByRole('dialog', { name: 'The secret' })
+  await expect(shown.locator('code')).toContainText('whsec_')
+  const secret = (await shown.locator('code').textContent()) ?? ''
+  await shown.getByRole('button', { name: 'I have kept it' }).click()
+  return secret
+}
+
 // Nobody answers at this name: each delivery fails, and shows why.
 const endpoint = 'https://hooks.invalid/berth'
 
@@ -156,14 +173,42 @@ test('a webhook: made, its secret shown once', async () => {
   await page.getByRole('button', { name: 'New webhook' }).click()
   const dialog = page.getByRole('dialog', { name: 'New webhook' })
   await dialog.getByLabel('URL').fill('hooks.invalid')
-  await dialog.getByRole('button', { name: /^Make|^Create/ }).click()
+  await dialog.getByRole('button', { name: 'Make the webhook' }).click()
   await expect(dialog.getByText('It begins with https:// or http://.')).toBeVisible()
-  await dialog.getByLabel('URL').fill(endpoint)
-  await dialog.getByRole('button', { name: /^Make|^Create/ }).click()
-  const shown = page.getByRole('dialog', { name: 'The secret' })
-  await expect(shown.locator('code')).toContainText('whsec_')
-  await shown.getByRole('button', { name: 'I have kept it' }).click()
+  await dialog.getByRole('button', { name: 'Close' }).click()
+  await newWebhook(endpoint)
   await expect(page.getByRole('button', { name: endpoint, exact: true })).toBeVisible()
+})
+
+test('a new secret for a webhook, and an old message again: it is signed with both', async () => {
+  test.skip(hook === '', 'HOOK_URL is an endpoint that answers')
+  const made = await newWebhook(hook)
+  const one = await page.evaluate(started, { s3Bucket: bucket, s3Prefix: 'told' })
+  await page.getByRole('button', { name: hook, exact: true }).click()
+  const message = page.getByRole('dialog').filter({ hasText: hook }).getByRole('listitem').filter({ hasText: 'container.running' })
+  await expect(message.getByText('delivered', { exact: true })).toBeVisible({ timeout: 30_000 })
+  await page.keyboard.press('Escape')
+
+  await page.getByRole('button', { name: `New secret for ${hook}` }).click()
+  await page.getByRole('dialog', { name: 'Make a new secret?' }).getByRole('button', { name: 'Make a new secret' }).click()
+  expect(await keptSecret()).not.toBe(made)
+
+  await page.getByRole('button', { name: hook, exact: true }).click()
+  await message.locator('summary').click()
+  const messageID = (await message.locator('p').last().textContent()) ?? ''
+  const signatures = async () => {
+    const took = (await (await fetch(hook)).json()) as { id: string; signatures: number }[]
+    return took.filter((m) => m.id === messageID).map((m) => m.signatures)
+  }
+  expect(await signatures()).toEqual([1])
+  await message.getByRole('button', { name: 'Again' }).click()
+  await expect.poll(signatures, { timeout: 30_000 }).toEqual([1, 2])
+  await expect(message.getByText('2 attempts', { exact: false })).toBeVisible()
+  await page.keyboard.press('Escape')
+  await page.getByRole('button', { name: `Delete ${hook}` }).click()
+  await page.getByRole('dialog', { name: 'Delete this webhook?' }).getByRole('button', { name: 'Delete' }).click()
+  await expect(page.getByRole('button', { name: hook, exact: true })).toBeHidden()
+  await page.evaluate(async (at) => fetch(`/api/containers/${at}/stop`, { method: 'POST' }), one)
 })
 
 test('probe, restart and move: each is a job with its timeline', async () => {
@@ -240,6 +285,45 @@ test('drain a node, and take it back', async () => {
   await expect(drawer.getByText('drained', { exact: true }).first()).toBeVisible({ timeout: 90_000 })
   await drawer.getByRole('button', { name: 'Activate' }).click()
   await expect(drawer.getByRole('button', { name: 'Drain' })).toBeVisible({ timeout: 60_000 })
+})
+
+test('label a node, and take the label away', async () => {
+  test.skip(!drained, 'DRAIN_NODE names a second node')
+  await page.goto('/dashboard/nodes')
+  await page.getByRole('link', { name: drained ?? '', exact: true }).click()
+  const drawer = page.getByRole('dialog').filter({ hasText: drained ?? '' }).first()
+  const form = page.getByRole('dialog', { name: `Labels of ${drained}` })
+  const text = form.getByRole('textbox')
+  const label = drawer.getByText('zone=attic', { exact: true })
+  await drawer.getByRole('button', { name: 'Labels' }).click()
+  const before = await text.inputValue()
+  await text.fill('zone')
+  await expect(form.getByText('"zone" is no name=value.')).toBeVisible()
+  await expect(form.getByRole('button', { name: 'Set the labels' })).toBeDisabled()
+  await text.fill(`${before}\nzone=attic`)
+  await form.getByRole('button', { name: 'Set the labels' }).click()
+  await expect(label).toBeVisible({ timeout: 30_000 })
+  await drawer.getByRole('button', { name: 'Labels' }).click()
+  await expect(text).toHaveValue(/zone=attic/)
+  await text.fill(before)
+  await form.getByRole('button', { name: 'Set the labels' }).click()
+  await expect(label).toBeHidden({ timeout: 30_000 })
+})
+
+test('remove a node that has left: its name is asked for', async () => {
+  test.skip(!gone, 'GONE_NODE names a node that has left the Swarm')
+  await page.goto('/dashboard/nodes')
+  await page.getByRole('link', { name: gone ?? '', exact: true }).click()
+  const drawer = page.getByRole('dialog').filter({ hasText: gone ?? '' }).first()
+  await expect(drawer.getByText('down', { exact: true }).first()).toBeVisible()
+  await drawer.getByRole('button', { name: 'Remove' }).click()
+  const question = page.getByRole('dialog', { name: `Remove ${gone}?` })
+  await expect(question.getByRole('button', { name: 'Remove' })).toBeDisabled()
+  await question.getByLabel(`Type ${gone} to go on`).fill(gone ?? '')
+  await question.getByRole('button', { name: 'Remove' }).click()
+  await expect(page.getByText('There is no such node')).toBeVisible({ timeout: 60_000 })
+  await page.keyboard.press('Escape')
+  await expect(page.getByRole('link', { name: gone ?? '', exact: true })).toBeHidden()
 })
 
 test('axe finds nothing on the real pages, light and dark', async () => {

@@ -5263,8 +5263,8 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Accepted */
-            202: {
+            /** @description OK */
+            200: {
                 headers: {
                     Location?: string;
                     "Retry-After"?: string;
