@@ -17,7 +17,12 @@ file=${1:-$backups/berth-$(date +%Y%m%d-%H%M%S).jsonl}
 mkdir -p "$(dirname "$file")"
 # A backup that fails replaces nothing.
 trap 'rm -f "$file.new"' EXIT
-berth backup - >"$file.new"
+# Redis, or the worker here, may just be starting anew.
+for try in 1 2 3; do
+  if (berth backup - >"$file.new"); then break; fi
+  [[ $try != 3 ]] || exit 1
+  sleep 5
+done
 mv "$file.new" "$file"
 echo "$file"
 if [[ $# == 0 ]]; then find "$backups" -name 'berth-*.jsonl' -mtime +14 -delete; fi

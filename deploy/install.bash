@@ -51,7 +51,7 @@ has_secret() { docker secret inspect "$1" >/dev/null 2>&1; }
 has_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
 # container NAME prints a running container of a service of the stack on this node.
-container() { docker ps -q --filter "label=com.docker.swarm.service.name=${stack}_$1" --filter status=running | head -n 1; }
+container() { docker ps -q --filter "label=com.docker.swarm.service.name=${stack}_$1" --filter status=running | sed -n 1p; }
 
 # berth ARGS... is the program inside the worker here: it has Redis's address and password.
 berth() {
@@ -111,20 +111,31 @@ healthy() {
   [[ $(curl --silent --insecure --max-time 5 --resolve "api.$DOMAIN:${HTTPS_PORT:-443}:$ADVERTISE_ADDR" "$url") == *'"status":"ok"'* ]]
 }
 
+# updating SERVICE prints the state of its last update; a service never updated has none.
+updating() { docker service inspect --format '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' "${stack}_$1"; }
+
 # settled SERVICE: its tasks are those of its newest text, and as many as wanted.
 settled() {
   local state
-  state=$(docker service inspect --format '{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}' "${stack}_$1") || return 1
+  state=$(updating "$1") || return 1
   [[ -z $state || $state == completed ]] || return 1
   [[ $(docker service ls --filter "name=${stack}_$1" --format '{{.Replicas}}') =~ ^([0-9]+)/([0-9]+) ]] && (( BASH_REMATCH[1] >= BASH_REMATCH[2] && BASH_REMATCH[1] > 0 ))
 }
+
+# settled_or_given_up SERVICE: or Swarm has undone the update, or stopped it, and nothing more will come.
+settled_or_given_up() { settled "$1" || [[ $(updating "$1") =~ ^(paused|rollback_) ]]; }
 
 # await_health waits, and says what does not come up.
 await_health() {
   local name
   if [[ -n $dry ]]; then note "wait until all services run and https://api.$DOMAIN/api/health is ok"; return; fi
   for name in redis api gateway worker traefik; do
-    poll "${PATIENCE:-300}" settled "$name" || { docker service ps --no-trunc "${stack}_$name" | head -n 8 >&2; fail "the service ${stack}_$name does not come up, see above"; }
+    poll "${PATIENCE:-300}" settled_or_given_up "$name" || true
+    settled "$name" || {
+      docker service ps --no-trunc "${stack}_$name" | sed -n 1,8p >&2
+      docker service logs --tail 20 "${stack}_$name" >&2 2>&1 || true
+      fail "the service ${stack}_$name does not come up, see above"
+    }
     note "${stack}_$name runs"
   done
   poll "${PATIENCE:-300}" healthy || {

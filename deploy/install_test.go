@@ -1,6 +1,8 @@
 package deploy_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // An upgrade deploys with what install.sh has kept: a setting that is not kept
@@ -71,6 +74,35 @@ func TestInstallMakesNoKeyUnderAnotherName(t *testing.T) {
 	for _, name := range []string{"API_KEY_NAME", "SECRET_KEY_NAME"} {
 		if out, err := rehearse(t, []string{name + "=berth-2"}); err == nil || !strings.Contains(out, "there is no secret berth-2") {
 			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// TestAnUndoneUpdateIsToldAtOnce: Swarm has rolled back the update of the API,
+// whose list of tasks is longer than a pipe holds.
+func TestAnUndoneUpdateIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // it waits 300 s for a service that may still come
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", `. ./install.bash
+docker() {
+  case "$1 $2 $*" in
+    "service inspect "*_api*) echo rollback_completed ;;
+    "service inspect "*) echo completed ;;
+    "service ls "*) echo 2/2 ;;
+    "service ps "*) for n in {1..3000}; do echo "berth_api.$n  a task that has failed"; done ;;
+    "service logs "*) echo "berth: reach redis: no such host" ;;
+  esac
+}
+await_health`)
+	out, err := cmd.CombinedOutput()
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) || ended.ExitCode() != 1 || ctx.Err() != nil {
+		t.Errorf("got %v, want exit code 1 at once", err)
+	}
+	for _, want := range []string{"berth_redis runs", "berth_api.1 ", "reach redis: no such host", "the service berth_api does not come up"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is not told:\n%s", want, out)
 		}
 	}
 }

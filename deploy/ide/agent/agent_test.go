@@ -23,6 +23,10 @@ import (
 
 const testID = "k3xqh5zt2mwfa"
 
+// visitor has connections of its own: an httptest.Server that closes closes the
+// idle ones of http.DefaultTransport, those of other tests with them.
+var visitor = &http.Client{Transport: &http.Transport{}}
+
 var testSecrets = ide.Secrets{AgentToken: "agent-token", VNCPassword: "vnc-pass", CodePassword: "code-password"}
 
 // logs is a place for log lines of several goroutines.
@@ -168,7 +172,7 @@ func TestPorts(t *testing.T) {
 	} {
 		r, _ := http.NewRequest("GET", addrs[c.port]+c.path, nil)
 		r.Header.Set("Authorization", c.token)
-		res, err := http.DefaultClient.Do(r)
+		res, err := visitor.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +221,7 @@ func TestRunLetsRequestsFinish(t *testing.T) {
 	}()
 	got := make(chan string, 1)
 	go func() {
-		res, err := http.Get("http://" + <-addr)
+		res, err := visitor.Get("http://" + <-addr)
 		if err != nil {
 			got <- err.Error()
 			return

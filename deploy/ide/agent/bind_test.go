@@ -4,7 +4,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -36,7 +35,7 @@ func TestServersGiveWay(t *testing.T) {
 			if !strings.HasSuffix(got, "127.0.0.1:"+port) {
 				t.Fatalf("got %q, want the loopback's address", got)
 			}
-			res, err := http.Get("http://127.0.0.1:" + port)
+			res, err := visitor.Get("http://127.0.0.1:" + port)
 			if err != nil {
 				t.Fatal(err)
 			}

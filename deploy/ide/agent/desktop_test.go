@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -18,7 +17,7 @@ func TestDesktop(t *testing.T) {
 	srv := httptest.NewServer(a.own(a.services[0]))
 	defer srv.Close()
 	get := func(path string) (int, string) {
-		res, err := http.Get(srv.URL + path)
+		res, err := srv.Client().Get(srv.URL + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +65,7 @@ func TestDesktop(t *testing.T) {
 		}
 	}()
 	connect := func(response string) (net.Conn, string) {
-		ws, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http")+"/websockify", nil)
+		ws, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http")+"/websockify", &websocket.DialOptions{HTTPClient: srv.Client()})
 		if err != nil {
 			t.Fatal(err)
 		}

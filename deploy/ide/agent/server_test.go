@@ -133,7 +133,7 @@ func TestBytesOnAWebSocketAreActivity(t *testing.T) {
 	var clock atomic.Int64
 	a.now = func() time.Time { return time.Unix(clock.Load(), 0) }
 	clock.Store(1000)
-	ws, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	ws, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http"), &websocket.DialOptions{HTTPClient: srv.Client()})
 	if err != nil {
 		t.Fatal(err)
 	}
