@@ -130,15 +130,30 @@ func (e *Egress) enter(do func(*nftables.Conn) error) error {
 	return do(c)
 }
 
+// hasUplink looks for the uplink in a namespace, on a thread that then goes
+// back. To let it end there instead would not do: the main thread never ends
+// (runtime.mexit), and where that is the engine puts what it executes in our
+// container.
 func hasUplink(namespace *os.File) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, in the other namespace
-		err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET)
+		runtime.LockOSThread()
+		own, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("open own namespace: %w", err)
+			return
+		}
+		defer own.Close()
+		if err = unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
 			err = fmt.Errorf("enter namespace: %w", err)
 		} else if _, gone := net.InterfaceByName(Uplink); gone != nil {
 			err = ErrNotTheNode
+		}
+		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil {
+			err = errors.Join(err, fmt.Errorf("leave namespace: %w", back)) // still locked: the thread ends
+		} else {
+			runtime.UnlockOSThread()
 		}
 		done <- err
 	}()

@@ -3,8 +3,10 @@ package swarm_test
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"berth/internal/swarm"
@@ -49,4 +51,39 @@ func TestEgressIsProgrammed(t *testing.T) {
 	}
 	standing(e, false)
 	standing(other, true)
+}
+
+// TestProcessStaysInItsNamespace: whichever threads look into the node's
+// namespace, the process's first one included, come back. The engine puts what
+// it executes in a container where that one is.
+func TestProcessStaysInItsNamespace(t *testing.T) {
+	root := t.TempDir()
+	namespace(t, root, "node")
+	e := swarm.NewEgress(filepath.Join(root, "netns", "node"), "main")
+	before, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 500 {
+		all.Go(func() {
+			if _, err := e.Standing(); !errors.Is(err, swarm.ErrNotTheNode) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	all.Wait()
+	threads, err := filepath.Glob("/proc/self/task/*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := 0
+	for _, thread := range append(threads, "/proc/self/ns/net") {
+		if now, err := os.Readlink(thread); err == nil && now != before { // a thread may have ended
+			away++
+		}
+	}
+	if away > 0 {
+		t.Errorf("%d threads are not in %s any more", away, before)
+	}
 }
