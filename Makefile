@@ -49,7 +49,9 @@ $(web)/node_modules/.package-lock.json: $(web)/package-lock.json
 	npm --prefix $(web) ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-dashboard/dist/index.html: $(web)/node_modules/.package-lock.json $(shell find $(web) -name node_modules -prune -o -type f -print 2>/dev/null)
+# Folders are among them: a file that is gone changes its folder only.
+web_files := $(web)/node_modules/.package-lock.json $(shell find $(web) -mindepth 1 \( -name node_modules -o -name test-results -o -name screenshots \) -prune -o -print 2>/dev/null)
+dashboard/dist/index.html: $(web_files)
 	npm --prefix $(web) run --silent build
 	@touch $@
 
@@ -68,6 +70,7 @@ down: ## remove what up has made; PURGE=1: data and keys too
 run: build ## berth up from source, on the lab (make lab-up first)
 	@deploy/test run
 
+# Eight tests of a package run at once on any machine: most wait more than they work.
 check: ## format, vet, generated files, unit tests; needs no engine
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not formatted, run gofmt -w: $$files"; exit 1; }
 	go vet ./...
@@ -76,12 +79,16 @@ check: ## format, vet, generated files, unit tests; needs no engine
 	@if command -v npm >/dev/null; then $(MAKE) -s --no-print-directory lint-openapi; else echo "no npm: openapi.yaml is not linted"; fi
 	@! command -v shellcheck >/dev/null || shellcheck -x deploy/*.sh deploy/lab/walk deploy/monitoring/check deploy/up deploy/down deploy/image deploy/prerequisites deploy/test deploy/validate deploy/ide/build deploy/ide/builder deploy/store/build deploy/lab/images deploy/lab/traefik/build
 	@$(MAKE) -s --no-print-directory ui-check
-	env -u CI -u LAB_DIR go test -race -short ./...
+	env -u CI -u LAB_DIR go test -race -short -parallel 8 ./...
 
 # The dashboard's source is checked where its packages are: npm ci in dashboard/web.
-ui-check: ## the dashboard: generated client, lint, types, unit tests
-	@if command -v npm >/dev/null && [ -d $(web)/node_modules ]; then npm --prefix $(web) run --silent check; \
+ui-check: ## the dashboard, where something of it has changed: generated client, lint, types, unit tests
+	@if command -v npm >/dev/null && [ -d $(web)/node_modules ]; then $(MAKE) -s --no-print-directory bin/ui-checked; \
 	else echo "no npm, or no packages in $(web): the dashboard's source is not checked"; fi
+
+bin/ui-checked: $(web_files) openapi/openapi.yaml
+	npm --prefix $(web) run --silent check
+	@mkdir -p bin && touch $@
 
 ui-test: ui ## the dashboard in Chromium: every page with axe, in narrow windows, in rare states
 	cd $(web) && npx playwright test --project=pages

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"berth/internal/ide"
@@ -26,15 +27,6 @@ const Path = "/dashboard"
 //
 //go:embed all:dist
 var dist embed.FS
-
-// Files are the built page's.
-func Files() fs.FS {
-	files, err := fs.Sub(dist, "dist")
-	if err != nil {
-		panic("dashboard: " + err.Error()) // the name above
-	}
-	return files
-}
 
 // policy lets the page load what this server has, and nothing that stands in
 // it; no text becomes markup or a script (Trusted Types).
@@ -60,10 +52,24 @@ type site struct {
 	refuse func(http.ResponseWriter, *http.Request, error)
 }
 
-// New returns the page's handler. It reads all files, and compresses them, once.
-// refuse answers with an error.
-func New(files fs.FS, refuse func(http.ResponseWriter, *http.Request, error)) (http.Handler, error) {
-	s := &site{files: map[string]file{}, refuse: refuse}
+// New returns the page's handler. refuse answers with an error.
+func New(refuse func(http.ResponseWriter, *http.Request, error)) (http.Handler, error) {
+	files, err := own()
+	return &site{files, refuse}, err
+}
+
+// own has the program's own files, which are compressed once.
+var own = sync.OnceValues(func() (map[string]file, error) {
+	files, err := fs.Sub(dist, "dist")
+	if err != nil {
+		return nil, err
+	}
+	return read(files)
+})
+
+// read returns all files by their path, compressed.
+func read(files fs.FS) (map[string]file, error) {
+	all := map[string]file{}
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
 			return err
@@ -72,13 +78,13 @@ func New(files fs.FS, refuse func(http.ResponseWriter, *http.Request, error)) (h
 		if err != nil {
 			return err
 		}
-		s.files[name], err = load(name, content)
+		all[name], err = load(name, content)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the dashboard's files: %w", err)
 	}
-	return s, nil
+	return all, nil
 }
 
 // kinds are content types that not every machine's table has.

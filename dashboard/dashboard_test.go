@@ -13,16 +13,19 @@ import (
 
 var script = bytes.Repeat([]byte("console.log('berth');\n"), 100)
 
+// notFound refuses as the API does, with less.
+func notFound(w http.ResponseWriter, _ *http.Request, err error) {
+	http.Error(w, err.Error(), http.StatusNotFound)
+}
+
 // built is a page as `make ui` leaves it.
 func built(t *testing.T, files fstest.MapFS) http.Handler {
 	t.Helper()
-	h, err := New(files, func(w http.ResponseWriter, _ *http.Request, err error) {
-		http.Error(w, err.Error(), http.StatusNotFound)
-	})
+	all, err := read(files)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h
+	return &site{all, notFound}
 }
 
 var page = fstest.MapFS{
@@ -127,7 +130,7 @@ func TestProgramWithoutThePage(t *testing.T) {
 			t.Errorf("%s: got %d %s", target, w.Code, w.Body)
 		}
 	}
-	if _, err := New(Files(), func(http.ResponseWriter, *http.Request, error) {}); err != nil {
+	if _, err := New(notFound); err != nil {
 		t.Errorf("this program's own: %v", err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 // dashboard serves the page, which needs no key: all that it shows it asks the
 // API for. The queue's own is for admins.
 func (s *server) dashboard(mux *http.ServeMux) {
-	page, err := dashboard.New(dashboard.Files(), s.write)
+	page, err := dashboard.New(s.write)
 	if err != nil {
 		panic(fmt.Sprintf("openapi: %v", err)) // files that are part of the program
 	}

@@ -7,7 +7,6 @@ package openapi
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -144,24 +143,23 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	return api
 }
 
-// documents serves the OpenAPI document, rendered once.
+// documents serves the OpenAPI document. Each form is rendered once, when it is
+// first asked for: a server answers the sooner for it.
 func (s *server) documents(mux *http.ServeMux, doc *huma.OpenAPI) {
-	asJSON, err := json.Marshal(doc)
-	if err != nil {
-		panic(fmt.Sprintf("openapi: encode document: %v", err)) // it is made of our own types
-	}
-	asYAML, err := doc.YAML()
-	if err != nil {
-		panic(fmt.Sprintf("openapi: encode document: %v", err))
-	}
-	serve := func(kind string, body []byte) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
+	serve := func(kind string, render func() ([]byte, error)) http.HandlerFunc {
+		render = sync.OnceValues(render)
+		return func(w http.ResponseWriter, r *http.Request) {
+			body, err := render()
+			if err != nil {
+				s.write(w, r, fmt.Errorf("render the document: %w", err))
+				return
+			}
 			w.Header().Set("Content-Type", kind)
 			_, _ = w.Write(body) // a client that has gone away
 		}
 	}
-	mux.HandleFunc("GET /openapi.json", serve("application/openapi+json", asJSON))
-	mux.HandleFunc("GET /openapi.yaml", serve("application/openapi+yaml", asYAML))
+	mux.HandleFunc("GET /openapi.json", serve("application/openapi+json", doc.MarshalJSON))
+	mux.HandleFunc("GET /openapi.yaml", serve("application/openapi+yaml", doc.YAML))
 }
 
 // route gives unknown paths and methods our envelope.
