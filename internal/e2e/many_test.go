@@ -115,6 +115,7 @@ func TestManyUnderFaults(t *testing.T) {
 		case <-done:
 			tick.Stop()
 			t.Logf("%d containers: %d jobs succeeded, %d failed with a reason; faults %v", many, outcomes[0], outcomes[1], count)
+			x.ready()
 			x.whole()
 			return
 		case <-tick.C:

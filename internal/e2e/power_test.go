@@ -23,12 +23,12 @@ import (
 // it again. Swarm brings its containers back before a worker is there to filter
 // them. Each knocks at the other's ports all the time: nobody is let in, and
 // nothing of the users' runs, until the worker has come; then nobody gets
-// through, and the URLs answer.
+// through, and the URLs answer. No worker runs meanwhile: the control plane
+// gives up what runs on a node that Swarm has missed for some seconds.
 func TestClosedAfterTheEngine(t *testing.T) {
 	c := newCluster(t)
 	c.lab.Need(2)
-	c.worker("n1")
-	w := c.worker("n2")
+	workers := []*process{c.worker("n1"), c.worker("n2")}
 	var two []functions.StartAnswer
 	for range 4 { // spread over both nodes
 		s := c.create()
@@ -41,7 +41,9 @@ func TestClosedAfterTheEngine(t *testing.T) {
 		t.Fatalf("%d of 4 containers are on n2, want 2", len(two))
 	}
 	for _, how := range []lab.How{lab.Politely, lab.Kill, lab.Power} {
-		c.end(w, syscall.SIGKILL)
+		for _, w := range workers {
+			c.end(w, syscall.SIGKILL)
+		}
 		before := map[string]string{}
 		for _, s := range two {
 			_, before[s.ID] = c.engineOf("n2", s.ID)
@@ -52,7 +54,7 @@ func TestClosedAfterTheEngine(t *testing.T) {
 		c.eventually("both containers are back, and were knocked at", 90*time.Second, func() error { return k.shut(20) })
 		c.eventually("the node's edge is back", time.Minute, func() error { return c.lab.EdgeCommand(context.Background(), "n2", "true").Run() })
 		began := time.Now()
-		w = c.worker("n2")
+		workers = []*process{c.worker("n1"), c.worker("n2")}
 		for _, s := range two {
 			c.eventually("the URLs of "+s.ID+" answer", 20*time.Second, func() error {
 				if a := c.open(s.URLs.Code + "/login"); a.status != http.StatusOK || !strings.Contains(string(a.body), s.ID) {

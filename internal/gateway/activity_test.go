@@ -59,7 +59,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 
 func (e *edge) dialWS(t *testing.T, host string, h http.Header) *websocket.Conn {
 	t.Helper()
-	ws, _, err := websocket.Dial(t.Context(), e.url, &websocket.DialOptions{Host: host, HTTPHeader: h})
+	ws, _, err := websocket.Dial(t.Context(), e.url, &websocket.DialOptions{HTTPClient: visitor, Host: host, HTTPHeader: h})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestADownloadIsActivityToItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Host = idA + "-vnc.localhost"
-	res, err := http.DefaultClient.Do(req)
+	res, err := visitor.Transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestRunReports(t *testing.T) {
 	if len(last) != 1 || last[0].Connections != 0 {
 		t.Errorf("last report: got %+v, want 0 connections", last)
 	}
-	if ws, _, err := websocket.Dial(t.Context(), e.url, &websocket.DialOptions{Host: idA + "-code.localhost"}); err == nil {
+	if ws, _, err := websocket.Dial(t.Context(), e.url, &websocket.DialOptions{HTTPClient: visitor, Host: idA + "-code.localhost"}); err == nil {
 		ws.CloseNow()
 		t.Error("a WebSocket opened after Run")
 	}

@@ -31,7 +31,7 @@ type source struct {
 	deaf   error // what Report answers while set
 
 	events  chan []ide.Event
-	broken  chan struct{} // closed by the test to wake a blocked Changes
+	broken  chan struct{} // closed by set, which wakes a blocked Changes
 	loads   atomic.Int64
 	loaded  chan struct{} // one token per successful load
 	reports chan []ide.Activity
@@ -40,15 +40,21 @@ type source struct {
 
 func newSource(routes ...ide.Route) *source {
 	return &source{
-		routes: routes, events: make(chan []ide.Event), broken: make(chan struct{}, 1),
+		routes: routes, events: make(chan []ide.Event), broken: make(chan struct{}),
 		loaded: make(chan struct{}, 1000), reports: make(chan []ide.Activity, 1000), tried: make(chan struct{}, 1000),
 	}
 }
 
+// set says what the source answers from now on; a call of Changes that waits
+// fails if the answer is an error.
 func (s *source) set(fail error, routes ...ide.Route) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail, s.routes = fail, routes
+	if fail != nil {
+		close(s.broken)
+		s.broken = make(chan struct{})
+	}
 }
 
 func (s *source) Routes(context.Context) ([]ide.Route, string, error) {
@@ -64,7 +70,7 @@ func (s *source) Routes(context.Context) ([]ide.Route, string, error) {
 
 func (s *source) Changes(ctx context.Context, cursor string) ([]ide.Event, string, error) {
 	s.mu.Lock()
-	fail := s.fail
+	fail, broken := s.fail, s.broken
 	s.mu.Unlock()
 	if fail != nil {
 		return nil, cursor, fail
@@ -72,7 +78,7 @@ func (s *source) Changes(ctx context.Context, cursor string) ([]ide.Event, strin
 	select {
 	case e := <-s.events:
 		return e, cursor, nil
-	case <-s.broken:
+	case <-broken:
 		return nil, cursor, errors.New("connection lost")
 	case <-ctx.Done():
 		return nil, cursor, ctx.Err()
@@ -188,6 +194,10 @@ func (e *edge) backend(t *testing.T, addr string, h http.HandlerFunc) *httptest.
 	return srv
 }
 
+// visitor has connections of its own: an httptest.Server that closes closes the
+// idle ones of http.DefaultTransport, those of other tests with them.
+var visitor = &http.Client{Transport: &http.Transport{}}
+
 // get asks for path on a host and returns status, headers and body.
 func (e *edge) get(t *testing.T, host, path string, header ...string) (*http.Response, string) {
 	t.Helper()
@@ -201,7 +211,7 @@ func (e *edge) get(t *testing.T, host, path string, header ...string) (*http.Res
 	}
 	key, done := e.visit()
 	r.Header.Set(doneHeader, key)
-	res, err := http.DefaultTransport.RoundTrip(r)
+	res, err := visitor.Transport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,6 @@ func TestRoutesSurviveASourceThatFails(t *testing.T) {
 	<-src.loaded
 
 	src.set(errors.New("redis is down"))
-	src.broken <- struct{}{}
 	// Two tries that failed have passed through the table and left it alone.
 	for before := src.loads.Load(); src.loads.Load() < before+2; {
 		if _, body := e.get(t, idA+"-web.localhost", "/"); body != "A" {

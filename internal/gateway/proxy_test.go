@@ -225,7 +225,7 @@ func TestStreamsFlush(t *testing.T) {
 	})
 	r, _ := http.NewRequest("GET", e.url, nil)
 	r.Host = idA + "-web.localhost"
-	res, err := http.DefaultTransport.RoundTrip(r)
+	res, err := visitor.Transport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,7 +123,7 @@ func TestUnusableKeysAreReported(t *testing.T) {
 			r.ContentLength = 0
 		}
 		r.URL.Opaque = "/bucket/" + b.prefix + key // as it is
-		resp, err := http.DefaultClient.Do(r)
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,9 +247,9 @@ func TestMirrorThatBrokeOffIsFinished(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			direct := memory(t)
-			failing := false
+			var failing atomic.Bool
 			s := direct.between(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				if failing && c.fail(r) {
+				if failing.Load() && c.fail(r) {
 					w.WriteHeader(http.StatusForbidden)
 					return
 				}
@@ -262,7 +263,7 @@ func TestMirrorThatBrokeOffIsFinished(t *testing.T) {
 			os.Remove(filepath.Join(dir, "gone"))
 			write(t, dir, "changed", "22")
 			write(t, dir, "added", "1")
-			failing = true
+			failing.Store(true)
 			got, err := w.Save(t.Context())
 			if err != nil || got.Trouble == nil || got.Generation != 2 {
 				t.Fatalf("saved %+v, %v; want generation 2 with trouble", got, err)
@@ -289,9 +290,9 @@ func TestMirrorThatBrokeOffIsFinished(t *testing.T) {
 func TestLateCopyIsKnownAsOurs(t *testing.T) {
 	t.Parallel()
 	direct := memory(t)
-	failing := false
+	var failing atomic.Bool
 	s := direct.between(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if failing && r.Header.Get("X-Amz-Copy-Source") != "" && strings.HasSuffix(r.URL.Path, "/fails") {
+		if failing.Load() && r.Header.Get("X-Amz-Copy-Source") != "" && strings.HasSuffix(r.URL.Path, "/fails") {
 			w.WriteHeader(http.StatusForbidden)
 			return
 		}
@@ -302,11 +303,11 @@ func TestLateCopyIsKnownAsOurs(t *testing.T) {
 	w, _ := mustRestore(t, b, dir)
 	twice := func() {
 		t.Helper()
-		failing = true
+		failing.Store(true)
 		if got, err := w.Save(t.Context()); err != nil || got.Trouble == nil {
 			t.Fatalf("saved %+v, %v; want trouble", got, err)
 		}
-		failing = false
+		failing.Store(false)
 		mustSave(t, w)
 	}
 	write(t, dir, "late", "1")
