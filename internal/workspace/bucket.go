@@ -1,12 +1,7 @@
 package workspace
 
 import (
-	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -173,55 +168,6 @@ func (r *rotating) Retrieve() (credentials.Value, error) {
 
 func (r *rotating) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
 	return r.Retrieve()
-}
-
-// stall is how long a connection may be silent in the middle of a request.
-const stall = 2 * time.Minute
-
-func transport(ca []byte) (*http.Transport, error) {
-	dialer := &net.Dialer{Timeout: 15 * time.Second}
-	tr := &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return stallConn{c}, nil
-		},
-		MaxIdleConnsPerHost: 2 * workers, IdleConnTimeout: time.Minute,
-		TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: stall,
-		DisableCompression: true, // bodies are what was stored
-	}
-	if len(ca) > 0 {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(ca) {
-			return nil, ide.Errorf(ide.ValidationFailed, "The S3 CA file has no certificate in it.")
-		}
-		tr.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	}
-	return tr, nil
-}
-
-// stallConn ends a read or write that makes no progress: a store that accepts
-// a request and then says nothing must not hold a save for ever.
-type stallConn struct{ net.Conn }
-
-func (c stallConn) Read(p []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(stall)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(p)
-}
-
-func (c stallConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(stall)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
 }
 
 // Where things stand below the prefix.
