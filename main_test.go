@@ -88,7 +88,7 @@ func launch(t *testing.T, command string, environ ...string) *program {
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(30 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
@@ -185,7 +185,7 @@ func TestUp(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 15*time.Second {
 		t.Errorf("it took %v to end", took)
 	}
 	if log := p.log.String(); !strings.Contains(log, `"msg":"bye"`) || strings.Contains(log, testKey) || strings.Contains(log, testSecret) {

@@ -229,7 +229,7 @@ func retry(t *testing.T, err error, about time.Duration) {
 // until polls.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(30 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

@@ -106,7 +106,7 @@ func (b *bench) run(cfg Config) (w *Worker, stop func() error) {
 
 func (b *bench) until(what string, ok func() bool) {
 	b.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(30 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

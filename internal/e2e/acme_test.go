@@ -81,7 +81,7 @@ func (s *stack) startAuthority() authority {
 	pool := poolOf(ca)
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	var root []byte
-	s.eventually("the authority answers", 20*time.Second, func() error {
+	s.eventually("the authority answers", 30*time.Second, func() error {
 		res, err := client.Get("https://" + at("15000") + "/roots/0")
 		if err != nil {
 			return err

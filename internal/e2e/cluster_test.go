@@ -146,7 +146,7 @@ func (c *cluster) boot() {
 func (c *cluster) api(env ...string) *process {
 	c.t.Helper()
 	p := c.start("api", append([]string{fmt.Sprintf("LISTEN=:%d", c.apiPort)}, env...)...)
-	c.eventually("the API answers", 20*time.Second, func() error {
+	c.eventually("the API answers", 30*time.Second, func() error {
 		res, err := c.http.Get("http://localhost/livez")
 		if err == nil {
 			res.Body.Close()

@@ -90,13 +90,13 @@ func TestEgress(t *testing.T) {
 	// the exceptions
 	c.end(w, syscall.SIGTERM)
 	w = c.worker("n1", "S3_ENDPOINT=http://"+store.Addr().String())
-	c.eventually("the store answers", 10*time.Second, func() error { return c.look(one.ID, store.Addr().String()) })
+	c.eventually("the store answers", 30*time.Second, func() error { return c.look(one.ID, store.Addr().String()) })
 	if err := c.look(one.ID, private.Addr().String()); err == nil {
 		t.Error("the store's exception is for all ports of its address")
 	}
 	c.end(w, syscall.SIGTERM)
 	w = c.worker("n1", "EGRESS_ALLOW="+l.ClientAddr)
-	c.eventually("what is allowed answers", 10*time.Second, func() error { return c.look(one.ID, private.Addr().String()) })
+	c.eventually("what is allowed answers", 30*time.Second, func() error { return c.look(one.ID, private.Addr().String()) })
 	if err := c.look(one.ID, n.Addr+":2377"); err == nil {
 		t.Error("what is not allowed answers")
 	}
@@ -110,7 +110,7 @@ func TestEgress(t *testing.T) {
 	if err := egress(n, c).Remove(); err != nil {
 		t.Fatal(err)
 	}
-	c.eventually("the rules stand again", 5*time.Second, func() error {
+	c.eventually("the rules stand again", 30*time.Second, func() error {
 		standing, err := egress(n, c).Standing()
 		if !standing {
 			return errors.Join(err, errors.New("they do not"))
@@ -122,7 +122,7 @@ func TestEgress(t *testing.T) {
 	}
 	c.worker("n1", "EGRESS=off")
 	for what, addr := range refused {
-		c.eventually("with EGRESS=off "+what+" is reached", 10*time.Second, func() error { return c.look(one.ID, addr) })
+		c.eventually("with EGRESS=off "+what+" is reached", 30*time.Second, func() error { return c.look(one.ID, addr) })
 	}
 }
 
@@ -207,7 +207,7 @@ func TestDoctorIsolation(t *testing.T) {
 		c.worker("n2")
 	}
 	for _, n := range c.lab.Nodes {
-		c.eventually("egress rules stand on "+n.Name, 10*time.Second, func() error {
+		c.eventually("egress rules stand on "+n.Name, 30*time.Second, func() error {
 			if standing, err := egress(n, c).Standing(); err != nil || !standing {
 				return fmt.Errorf("they stand: %t, %v", standing, err)
 			}

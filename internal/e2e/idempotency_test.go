@@ -20,7 +20,7 @@ func TestSameKeyWhileWorkersAreKilled(t *testing.T) {
 	second := c.apiPort + 2
 	c.start("api", fmt.Sprintf("LISTEN=:%d", second))
 	replicas := []*http.Client{c.http, clientIn(c.net, fmt.Sprintf("127.0.0.1:%d", second))}
-	c.eventually("the second API answers", 20*time.Second, func() error {
+	c.eventually("the second API answers", 30*time.Second, func() error {
 		res, err := replicas[1].Get("http://localhost/livez")
 		if err == nil {
 			res.Body.Close()

@@ -45,7 +45,7 @@ func TestInactivity(t *testing.T) {
 	if a := c.open(s.URLs.WebServer); a.status >= 500 && a.header.Get(ide.NoServerHeader) == "" {
 		t.Fatalf("the web port: got %d", a.status)
 	}
-	c.eventually("the visit is known", 10*time.Second, func() error {
+	c.eventually("the visit is known", 30*time.Second, func() error {
 		i := c.get(s.ID).Idle
 		if i == nil || i.LastActivity == nil || i.Source != ide.UseWeb || i.LastActivity.Before(visited.Add(-time.Second)) || i.StopsAt == nil {
 			return fmt.Errorf("got %+v", i)

@@ -154,7 +154,7 @@ func TestFilterComesBack(t *testing.T) {
 	c := newCluster(t)
 	w := c.worker("n1")
 	c.unfilterNode(c.lab.Nodes[0])
-	c.eventually("the filter stands again", 10*time.Second, func() error {
+	c.eventually("the filter stands again", 30*time.Second, func() error {
 		if n := strings.Count(w.log.String(), "isolation filter stands"); n < 2 {
 			return fmt.Errorf("it was programmed %d times", n)
 		}

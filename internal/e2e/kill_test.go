@@ -135,7 +135,7 @@ func TestPausedWorkerResumes(t *testing.T) {
 		time.Sleep(100 * time.Millisecond) // the pause is what is tested
 	}
 	syscall.Kill(paused.cmd.Process.Pid, syscall.SIGCONT)
-	c.eventually("the resumed worker notices", 20*time.Second, func() error {
+	c.eventually("the resumed worker notices", 30*time.Second, func() error {
 		if !strings.Contains(paused.log.String(), "somebody else goes on") {
 			return fmt.Errorf("log: %s", tail(paused.log.String()))
 		}
@@ -167,7 +167,7 @@ func TestAPIKilledAroundTheEnqueue(t *testing.T) {
 			port := c.edgePort + 1
 			api := c.start("api", fmt.Sprintf("LISTEN=:%d", port), "REDIS_URL=redis://"+proxy.addr)
 			second := clientIn(c.net, fmt.Sprintf("127.0.0.1:%d", port))
-			c.eventually("the second API answers", 20*time.Second, func() error {
+			c.eventually("the second API answers", 30*time.Second, func() error {
 				res, err := second.Get("http://localhost/readyz")
 				if err == nil {
 					res.Body.Close()

@@ -56,7 +56,7 @@ func TestClosedAfterTheEngine(t *testing.T) {
 		began := time.Now()
 		workers = []*process{c.worker("n1"), c.worker("n2")}
 		for _, s := range two {
-			c.eventually("the URLs of "+s.ID+" answer", 20*time.Second, func() error {
+			c.eventually("the URLs of "+s.ID+" answer", 30*time.Second, func() error {
 				if a := c.open(s.URLs.Code + "/login"); a.status != http.StatusOK || !strings.Contains(string(a.body), s.ID) {
 					return fmt.Errorf("got %s", a)
 				}

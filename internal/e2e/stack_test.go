@@ -179,7 +179,7 @@ func (s *stack) secret(name, text string) {
 // setNode changes what Swarm wants of a node.
 func (s *stack) setNode(name string, change func(*swarm.NodeSpec)) {
 	s.t.Helper()
-	s.eventually("node "+name+" is changed", 10*time.Second, func() error {
+	s.eventually("node "+name+" is changed", 30*time.Second, func() error {
 		nodes, err := s.engine.NodeList(context.Background(), swarm.NodeListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
 		if err != nil || len(nodes) != 1 {
 			return fmt.Errorf("%d nodes, %v", len(nodes), err)

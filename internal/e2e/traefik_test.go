@@ -78,7 +78,7 @@ func (s *stack) oneLife(t *testing.T, byLabels bool) functions.StartAnswer {
 	if labels > 0 != byLabels {
 		t.Errorf("the service has %d labels of Traefik's", labels)
 	}
-	s.eventually("Traefik knows the routes", 10*time.Second, func() error {
+	s.eventually("Traefik knows the routes", 30*time.Second, func() error {
 		var routers []struct{ Name, Status string }
 		if err := json.Unmarshal(s.dashboard("/api/http/routers?per_page=1000", "admin", "dashboard-password").body, &routers); err != nil {
 			return err
@@ -102,7 +102,7 @@ func (s *stack) oneLife(t *testing.T, byLabels bool) functions.StartAnswer {
 	s.sockets(t, c)
 
 	s.succeed(s.stop(c.ID).ID)
-	s.eventually("the stopped container's page", 5*time.Second, func() error {
+	s.eventually("the stopped container's page", 30*time.Second, func() error {
 		a := s.open(c.URLs.Code)
 		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || !strings.Contains(string(a.body), "The container is stopped") {
 			return fmt.Errorf("got %d %v %.200s", a.status, a.header, a.body)
@@ -145,7 +145,7 @@ func (s *stack) visits(t *testing.T, c functions.StartAnswer) {
 	}
 	res.Body.Close()
 	var used time.Time
-	s.eventually("a visit that calls itself a probe is known", 20*time.Second, func() error {
+	s.eventually("a visit that calls itself a probe is known", 30*time.Second, func() error {
 		i := s.get(c.ID).Idle
 		if i == nil || i.Source != ide.UseWeb || i.LastActivity.Before(began.Add(-time.Second)) {
 			return fmt.Errorf("%+v", i)
@@ -153,7 +153,7 @@ func (s *stack) visits(t *testing.T, c functions.StartAnswer) {
 		used = *i.LastActivity
 		return nil
 	})
-	s.eventually("it is probed again", 20*time.Second, func() error {
+	s.eventually("it is probed again", 30*time.Second, func() error {
 		if h := s.get(c.ID).Health; h == nil || h.LastCheck.Before(used.Add(3*time.Second)) {
 			return fmt.Errorf("%+v", h)
 		}

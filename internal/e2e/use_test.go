@@ -117,7 +117,7 @@ func TestNodesAreMeasured(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("no webhook was told of the pressure")
 	}
-	c.eventually("the pressure was told", 10*time.Second, func() error {
+	c.eventually("the pressure was told", 30*time.Second, func() error {
 		if a, _ := c.call("GET", "/metrics", ""); !strings.Contains(string(a.body), fmt.Sprintf("berth_node_pressure{node=%q,resource=\"memory\"} 1", c.nodes()["n2"].ID)) {
 			return errors.New("no such metric")
 		}

@@ -137,7 +137,7 @@ func TestWorkspaceComesBack(t *testing.T) {
 	}
 	// a burst of writes is saved when it is over, without being asked for
 	c.write("n1", s.ID, "burst.txt", "soon")
-	c.eventually("the burst is in the bucket", 15*time.Second, func() error {
+	c.eventually("the burst is in the bucket", 30*time.Second, func() error {
 		_, err := s3.plain("alice/burst.txt")
 		return err
 	})
@@ -379,7 +379,7 @@ func TestStopOnALostNode(t *testing.T) {
 	if got, err := s3.plain(prefix + "/f"); got != "kept" {
 		t.Errorf("the bucket has %q, %v", got, err)
 	}
-	c.eventually("its volume is gone", 20*time.Second, func() error {
+	c.eventually("its volume is gone", 30*time.Second, func() error {
 		if v := c.volumes("n2"); len(v) > 0 {
 			return fmt.Errorf("there is %v", v)
 		}

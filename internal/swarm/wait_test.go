@@ -46,9 +46,9 @@ func TestWaitRunningSaysWhereItStood(t *testing.T) {
 	s.SetNode(s.NodeID(), func(n *engine.Node) { n.Spec.Availability = engine.NodeAvailabilityDrain })
 	rec := newContainer("agent:1")
 	start(t, c, rec)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err := c.WaitRunning(ctx, rec, nil)
+	_, err := c.WaitRunning(ctx, rec, func(string) { cancel() })
 	if !ide.HasCode(err, ide.ContainerStartFailed) || ide.IsPermanent(err) || !strings.Contains(ide.AsError(err).Message, "pending") {
 		t.Errorf("got %v", err)
 	}
@@ -147,8 +147,15 @@ func TestWaitGoneSaysWhatIsLeft(t *testing.T) {
 	if _, err := c.WaitRunning(t.Context(), rec, nil); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	before := s.Requests("GET", "/nodes")
+	go func() {
+		for s.Requests("GET", "/nodes") == before { // it asks for them when it has seen a task
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
 	err := c.WaitGone(ctx, rec.ID, 1)
 	if !ide.HasCode(err, ide.ContainerStopFailed) || ide.IsPermanent(err) || !strings.Contains(ide.AsError(err).Message, "running") {
 		t.Errorf("got %v", err)

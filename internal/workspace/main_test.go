@@ -121,7 +121,7 @@ func freeAddress(t testing.TB) string {
 // waitFor polls until it is so.
 func waitFor(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !so() {
