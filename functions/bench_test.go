@@ -64,7 +64,7 @@ func newBench(t testing.TB) *bench {
 	}
 	t.Cleanup(func() { engine.Close() })
 	b.Deps = &Deps{
-		Store: store.New(rdb, store.Config{LeaseTTL: 2 * time.Second}), Queue: queue.New(rdb), Swarm: engine, Box: box, HTTP: b.inside.client(),
+		Store: store.New(rdb, store.Config{LeaseTTL: 5 * time.Second}), Queue: queue.New(rdb), Swarm: engine, Box: box, HTTP: b.inside.client(),
 		Log: slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Settings: Settings{
 			URLScheme: "http", ContainerDomain: "ide.test:8080", EdgeURL: "http://edge.test:8080",

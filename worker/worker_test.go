@@ -54,7 +54,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	b.st = store.New(b.rdb, store.Config{LeaseTTL: 2 * time.Second})
+	b.st = store.New(b.rdb, store.Config{LeaseTTL: 5 * time.Second})
 	b.deps = &functions.Deps{Store: b.st, Queue: queue.New(b.rdb), Swarm: client, Box: box, HTTP: inside(t),
 		Log: slog.New(slog.NewJSONHandler(b.log, nil)),
 		Settings: functions.Settings{URLScheme: "http", ContainerDomain: "ide.test", EdgeURL: "http://edge.test", Templates: []ide.Template{{Name: "default", Image: "berth/ide:slim"}},

@@ -104,6 +104,13 @@ func TestAnExpiredLeaseCannotWrite(t *testing.T) {
 	s := open(t, 4e9, 8<<30)
 	out := admit(t, s, create())
 	slow := take(t, s, out.Job.ID)
+	lease := leaseKey(Target(out.Job.ID))
+	if left := s.rdb.PTTL(t.Context(), lease).Val(); left <= 0 || left > s.cfg.LeaseTTL {
+		t.Errorf("the lease ends in %v, want at most %v", left, s.cfg.LeaseTTL)
+	}
+	if err := s.rdb.PExpire(t.Context(), lease, time.Millisecond).Err(); err != nil { // that time passes
+		t.Fatal(err)
+	}
 	quick := takeWhenFree(t, s, out.Job.ID)
 	if quick.Job.Attempt != 2 {
 		t.Errorf("got attempt %d, want 2", quick.Job.Attempt)
@@ -126,7 +133,7 @@ func TestAnExpiredLeaseCannotWrite(t *testing.T) {
 // takeWhenFree takes a job whose lease runs out soon.
 func takeWhenFree(t *testing.T, s *Store, job string) *Held {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		h, err := s.Take(t.Context(), job, 1)
 		if err == nil {
 			return h

@@ -20,7 +20,7 @@ var alice = ide.Principal{Name: "alice", Role: ide.Client}
 // open returns a store with one node of the given room.
 func open(t testing.TB, cpu, memory int64) *Store {
 	t.Helper()
-	s := New(redistest.New(t), Config{LeaseTTL: 300 * time.Millisecond})
+	s := New(redistest.New(t), Config{})
 	node(t, s, ide.Node{ID: "n1", CPU: cpu, Memory: memory})
 	return s
 }
