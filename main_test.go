@@ -122,7 +122,7 @@ func (p *program) address() (address string) {
 
 // transport has connections of its own: an httptest.Server that closes closes
 // the idle ones of http.DefaultTransport, those of other tests with them.
-var transport = &http.Transport{}
+var transport = &http.Transport{DisableKeepAlives: true}
 
 // get returns status and body of an answer; host may be empty.
 func get(t *testing.T, address, host, path string) (int, string) {
