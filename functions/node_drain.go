@@ -97,19 +97,25 @@ func (d *Deps) swarmNode(ctx context.Context, id string) (ide.Node, error) {
 // stay why they do.
 func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err error) {
 	tried := map[string]bool{}
-	moved, _ := resultOf(ctx, "moved").(float64) // by earlier attempts
+	moved, _ := resultOf(ctx, "moved").(float64)  // by earlier attempts
+	moving, _ := resultOf(ctx, "moving").(string) // by one that was cut off
 	for {
 		live, _, err := d.onNode(ctx, node)
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(live, func(c ide.Container) bool { return !tried[c.ID] })
-		if i < 0 {
+		var id string
+		if i := slices.IndexFunc(live, func(c ide.Container) bool { return !tried[c.ID] }); i >= 0 {
+			id = live[i].ID
+		} else if moving != "" && !tried[moving] { // it has left, and may not have arrived
+			id = moving
+		} else {
+			SetResult(ctx, "moving", nil)
 			return stayed, nil
 		}
-		c := live[i]
-		tried[c.ID] = true
-		err = Step(ctx, "move "+c.ID, func(ctx context.Context) error {
+		tried[id] = true
+		SetResult(ctx, "moving", id)
+		err = Step(ctx, "move "+id, func(ctx context.Context) error {
 			n, err := d.swarmNode(ctx, node)
 			if err != nil {
 				return err
@@ -117,13 +123,13 @@ func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err e
 			if n.Availability == swarm.Active {
 				return errActivated
 			}
-			why, err := d.moveOff(ctx, c.ID, node)
+			why, err := d.moveOff(ctx, id, node)
 			if err != nil {
 				return err
 			}
 			if why != "" {
 				Progress(ctx, why)
-				stayed = append(stayed, fmt.Sprintf("%s: %s", c.ID, why))
+				stayed = append(stayed, fmt.Sprintf("%s: %s", id, why))
 				return nil
 			}
 			moved++
@@ -143,6 +149,9 @@ func (d *Deps) moveOff(ctx context.Context, id, node string) (why string, err er
 	for {
 		c, err := d.Store.Container(ctx, id)
 		if ide.HasCode(err, ide.ContainerNotFound) || err == nil && (c.Node != node || !c.Status.Live()) {
+			if job == "" && queue.FunctionOf(c.Job) == moveName { // asked for by an earlier attempt, or by somebody else
+				job = c.Job
+			}
 			return d.outcome(ctx, job)
 		}
 		if err != nil {

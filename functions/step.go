@@ -103,11 +103,15 @@ func Progress(ctx context.Context, message string) {
 	}
 }
 
-// SetResult adds to what the job's result says.
+// SetResult adds to what the job's result says; nil takes it away again.
 func SetResult(ctx context.Context, key string, value any) {
 	job := &ctx.Value(runningKey{}).(*running).held.Job
 	if job.Result == nil {
 		job.Result = map[string]any{}
+	}
+	if value == nil {
+		delete(job.Result, key)
+		return
 	}
 	job.Result[key] = value
 }
