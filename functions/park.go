@@ -2,11 +2,13 @@ package functions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"berth/internal/ide"
 	"berth/internal/store"
+	"berth/internal/swarm"
 	"berth/queue"
 )
 
@@ -18,14 +20,23 @@ const (
 )
 
 // park keeps what could not be saved where it is: no task runs, the volume
-// stays on its node, CPU and memory are free for others. Only force or purge
-// removes it; the sweep goes on trying.
+// stays on its node, CPU and memory are free for others when the container has
+// ended, or its node is down. Only force or purge removes it; the sweep goes on
+// trying.
 func park(ctx context.Context, d *Deps, a StopContainerArgs, cause *ide.Error) error {
 	c, err := d.Store.Container(ctx, a.ID)
 	if err != nil {
 		return unlessGone(err)
 	}
-	err = Step(ctx, "park", func(ctx context.Context) error { return d.Swarm.Park(ctx, c.ID, a.Run) })
+	err = Step(ctx, "park", func(ctx context.Context) error {
+		if err := d.Swarm.Park(ctx, a.ID, a.Run); err != nil {
+			return err
+		}
+		if err := d.waitGone(ctx, ide.Container{ID: a.ID, Run: a.Run}); !errors.Is(err, swarm.ErrNodeDown) {
+			return err
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}

@@ -210,7 +210,9 @@ func (d *Deps) clamp(ctx context.Context, c ide.Container) (ide.Container, error
 }
 
 // removeEarlier takes away what a stop that failed left of the run before: a
-// service of the same name would refuse this one.
+// service of the same name would refuse this one, and its container, which may
+// be saving until its grace is over, has the same volume. What runs on a node
+// that is down is ended by its engine when it is back.
 func (d *Deps) removeEarlier(ctx context.Context, c ide.Container) error {
 	if c.Run == 1 {
 		return nil
@@ -218,7 +220,13 @@ func (d *Deps) removeEarlier(ctx context.Context, c ide.Container) error {
 	if err := d.Swarm.RemoveService(ctx, c.ID, c.Run-1); err != nil {
 		return err
 	}
-	return d.Swarm.RemoveSecret(ctx, c.ID, c.Run-1)
+	if err := d.Swarm.RemoveSecret(ctx, c.ID, c.Run-1); err != nil {
+		return err
+	}
+	if err := d.Swarm.WaitGone(ctx, c.ID, c.Run-1); !errors.Is(err, swarm.ErrNodeDown) {
+		return err
+	}
+	return nil
 }
 
 // failStart marks a run as failed and removes what was made of it. The config

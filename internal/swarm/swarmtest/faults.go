@@ -46,6 +46,18 @@ func (s *Server) Hang(method, prefix string) (release func()) {
 	}
 }
 
+// Linger has processes that are told to end go on until release is called, as
+// one does that uses its grace.
+func (s *Server) Linger() (release func()) {
+	set := func(lingers bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lingers = lingers
+	}
+	set(true)
+	return func() { set(false) }
+}
+
 // Heal ends all faults of Fail.
 func (s *Server) Heal() {
 	s.mu.Lock()

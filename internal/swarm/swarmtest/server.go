@@ -63,6 +63,7 @@ type Server struct {
 	exits    map[string]int
 	said     map[string]string // by a task's program
 	onStart  func(Started) func()
+	lingers  bool // processes that are told to end
 	faults   []*fault
 	overtake int
 	down     chan struct{} // closed while down

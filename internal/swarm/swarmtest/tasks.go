@@ -279,7 +279,12 @@ func (s *Server) stop(t *task, desired swarm.TaskState) {
 	if n := s.nodes[t.NodeID]; n == nil || n.Status.State == swarm.NodeStateDown {
 		return
 	}
-	s.after(Step, t, func(t *task) {
+	var end func(*task)
+	end = func(t *task) {
+		if s.lingers {
+			s.after(Step, t, end)
+			return
+		}
 		if t.container != "" && t.running {
 			t.end(0)
 			s.emit(events.ContainerEventType, "die", t.container, t.attributes(map[string]string{"exitCode": "0"}))
@@ -288,5 +293,6 @@ func (s *Server) stop(t *task, desired swarm.TaskState) {
 			s.set(t, swarm.TaskStateShutdown, "shutdown", "")
 			s.after(Step, t, forget)
 		})
-	})
+	}
+	s.after(Step, t, end)
 }
