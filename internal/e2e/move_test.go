@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -96,9 +97,16 @@ func TestDrainsSurviveTheirWorker(t *testing.T) {
 		if text := x.read("n1", s.ID, "f"); text != want {
 			t.Errorf("%s: the file has %q, want %q", b.name, text, want)
 		}
-		x.end(w2, syscall.SIGTERM) // its edge has gone with the drain
+		x.end(w2, syscall.SIGTERM)
+		edge := func() error { return x.lab.EdgeCommand(context.Background(), "n2", "true").Run() }
+		x.eventually("the node's edge has gone with the drain", time.Minute, func() error {
+			if edge() == nil {
+				return errors.New("it runs")
+			}
+			return nil
+		})
 		x.job("POST", "/api/nodes/n2/activate", "")
-		x.eventually("the node's edge is back", time.Minute, func() error { return x.lab.EdgeCommand(context.Background(), "n2", "true").Run() })
+		x.eventually("the node's edge is back", time.Minute, edge)
 		w2 = x.worker("n2")
 	}
 	x.whole()

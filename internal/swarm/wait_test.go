@@ -48,7 +48,11 @@ func TestWaitRunningSaysWhereItStood(t *testing.T) {
 	start(t, c, rec)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err := c.WaitRunning(ctx, rec, func(string) { cancel() })
+	_, err := c.WaitRunning(ctx, rec, func(state string) {
+		if state == "pending" {
+			cancel()
+		}
+	})
 	if !ide.HasCode(err, ide.ContainerStartFailed) || ide.IsPermanent(err) || !strings.Contains(ide.AsError(err).Message, "pending") {
 		t.Errorf("got %v", err)
 	}
