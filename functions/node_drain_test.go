@@ -31,7 +31,10 @@ func TestDrainEndsAfterItsMoves(t *testing.T) {
 	b.must(<-drained)
 
 	go func() { drained <- Execute(t.Context(), b.Deps, newest(out.Job.ID)) }()
-	until(t, "another goes on", func() bool { j := b.job(out.Job.ID); return j.Attempt == 1 && j.Status == ide.JobRunning || j.Status.Ended() })
+	until(t, "another goes on", func() bool {
+		j := b.job(out.Job.ID)
+		return j.Attempt == 1 && j.Status == ide.JobRunning || j.Status.Ended()
+	})
 	b.untilStep(out.Job.ID, "move "+c.ID)
 	release()
 	b.must(<-moved)
