@@ -97,21 +97,19 @@ func (d *Deps) swarmNode(ctx context.Context, id string) (ide.Node, error) {
 // stay why they do.
 func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err error) {
 	tried := map[string]bool{}
-	moved, _ := resultOf(ctx, "moved").(float64)  // by earlier attempts
-	moving, _ := resultOf(ctx, "moving").(string) // by one that was cut off
+	moved, _ := resultOf(ctx, "moved").(float64) // by earlier attempts
+	id, _ := resultOf(ctx, "moving").(string)    // by one that was cut off: it may have left, and not have arrived
 	for {
-		live, _, err := d.onNode(ctx, node)
-		if err != nil {
-			return nil, err
-		}
-		var id string
-		if i := slices.IndexFunc(live, func(c ide.Container) bool { return !tried[c.ID] }); i >= 0 {
+		if id == "" {
+			live, _, err := d.onNode(ctx, node)
+			if err != nil {
+				return nil, err
+			}
+			i := slices.IndexFunc(live, func(c ide.Container) bool { return !tried[c.ID] })
+			if i < 0 {
+				return stayed, nil
+			}
 			id = live[i].ID
-		} else if moving != "" && !tried[moving] { // it has left, and may not have arrived
-			id = moving
-		} else {
-			SetResult(ctx, "moving", nil)
-			return stayed, nil
 		}
 		tried[id] = true
 		SetResult(ctx, "moving", id)
@@ -127,6 +125,7 @@ func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err e
 			if err != nil {
 				return err
 			}
+			SetResult(ctx, "moving", nil)
 			if why != "" {
 				Progress(ctx, why)
 				stayed = append(stayed, fmt.Sprintf("%s: %s", id, why))
@@ -139,6 +138,7 @@ func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err e
 		if err != nil {
 			return nil, err
 		}
+		id = ""
 	}
 }
 
