@@ -155,7 +155,7 @@ func TestWaitGoneSaysWhatIsLeft(t *testing.T) {
 	defer cancel()
 	before := s.Requests("GET", "/nodes")
 	go func() {
-		for s.Requests("GET", "/nodes") == before { // it asks for them when it has seen a task
+		for t.Context().Err() == nil && s.Requests("GET", "/nodes") == before { // it asks for them when it has seen a task
 			time.Sleep(time.Millisecond)
 		}
 		cancel()
