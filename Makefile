@@ -1,7 +1,7 @@
 # Every target can be run again; `make` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: sim help build release vulncheck walk ui ui-check ui-test screenshots ui-bench ide-image run up down test check bench chaos save-test bench-save generate lab-up lab-down lab-test validate clean docs-page lint-openapi
+.PHONY: sim help build release vulncheck walk ui ui-check ui-test screenshots ui-bench ide-image run up down test check bench stall chaos save-test bench-save generate lab-up lab-down lab-test validate clean docs-page lint-openapi
 
 # A build says which commit it is of, and whether something was changed since.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -77,7 +77,7 @@ check: ## format, vet, generated files, unit tests; needs no engine
 	@go run . openapi | diff -u openapi/openapi.yaml - || { echo "openapi/openapi.yaml is stale: run make generate"; exit 1; }
 	@go run . openapi --markdown | diff -u docs/API.md - || { echo "docs/API.md is stale: run make generate"; exit 1; }
 	@if command -v npm >/dev/null; then $(MAKE) -s --no-print-directory lint-openapi; else echo "no npm: openapi.yaml is not linted"; fi
-	@! command -v shellcheck >/dev/null || shellcheck -x deploy/*.sh deploy/lab/walk deploy/monitoring/check deploy/up deploy/down deploy/image deploy/prerequisites deploy/test deploy/validate deploy/ide/build deploy/ide/builder deploy/store/build deploy/lab/images deploy/lab/traefik/build
+	@! command -v shellcheck >/dev/null || shellcheck -x deploy/*.sh deploy/lab/walk deploy/monitoring/check deploy/up deploy/down deploy/image deploy/prerequisites deploy/stall deploy/test deploy/validate deploy/ide/build deploy/ide/builder deploy/store/build deploy/lab/images deploy/lab/traefik/build
 	@$(MAKE) -s --no-print-directory ui-check
 	env -u CI -u LAB_DIR go test -race -short -parallel 8 ./...
 
@@ -108,6 +108,9 @@ test: validate vulncheck ## everything, on a real Swarm of its own; prints the c
 
 bench: ## the benchmarks, on the same Swarm
 	@deploy/test bench
+
+stall: ## unit tests of PKG=./worker, stopped for 2.5 s again and again; RUN=TestName, STALL=, RUN_FOR=, LIMIT= seconds; needs root
+	@RUN='$(RUN)' STALL=$(STALL) RUN_FOR=$(RUN_FOR) LIMIT=$(LIMIT) deploy/stall $(or $(PKG),./...)
 
 chaos: ## every fault at every step of create and stop, on a lab of its own; prints the matrix
 	@CHAOS=all PKG=./internal/e2e RUN='TestChaos|TestManyUnderFaults' deploy/test only
