@@ -35,9 +35,12 @@ type agent struct {
 	http    *http.Client
 	address string
 	token   string
+	timeout time.Duration // of one request
 }
 
-func (d *Deps) agentAt(address, token string) agent { return agent{d.HTTP, address, token} }
+func (d *Deps) agentAt(address, token string) agent {
+	return agent{d.HTTP, address, token, d.patience()}
+}
 
 // call asks the agent. No answer is errNoAgent; an agent that refuses the token
 // is CONTAINER_START_FAILED, for it is not the container's.
@@ -45,7 +48,7 @@ func (a agent) call(ctx context.Context, method, path string, in, out any) error
 	if a.address == "" {
 		return errNoAgent
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	var body io.Reader
 	if in != nil {

@@ -52,7 +52,8 @@ type Settings struct {
 	WebhookAllow   []netip.Prefix // private networks that webhooks may be in
 	WebhooksPerKey int            // standing webhooks of one key
 
-	SaveDeadline time.Duration // how long a stop tries to save before the files are parked
+	RequestTimeout time.Duration // of one request to a container; 0 is 5 s
+	SaveDeadline   time.Duration // how long a stop tries to save before the files are parked
 
 	Schedules       map[string]string // by function, where they are not the function's own
 	IdleTimeout     time.Duration     // when a request says nothing; 0 is never

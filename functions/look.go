@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -11,8 +12,9 @@ import (
 )
 
 const (
-	// lookTimeout bounds one look at a container, whatever it does.
-	lookTimeout = 6 * time.Second
+	// requestTimeout bounds one request to a container, whatever it does, unless
+	// Settings says so. A look, which makes several at once, has a second more.
+	requestTimeout = 5 * time.Second
 	// unhealthyAfter is how many looks in a row must fail before a container is
 	// called unhealthy: one slow answer is no illness.
 	unhealthyAfter = 3
@@ -32,7 +34,7 @@ var errMoved = errors.New("the container was moved on")
 // look asks for a container's three ports and its agent at the same time, so
 // that a look at one that is dead does not take four times as long.
 func (d *Deps) look(ctx context.Context, c ide.Container) sight {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.patience()+time.Second)
 	defer cancel()
 	var s sight
 	var all sync.WaitGroup
@@ -44,6 +46,9 @@ func (d *Deps) look(ctx context.Context, c ide.Container) sight {
 	s.at = time.Now().UTC()
 	return s
 }
+
+// patience is how long a container has to answer.
+func (d *Deps) patience() time.Duration { return cmp.Or(d.RequestTimeout, requestTimeout) }
 
 // lookInside asks a container's agent; no answer is nil.
 func (d *Deps) lookInside(ctx context.Context, c ide.Container) *agentStatus {

@@ -103,7 +103,7 @@ func (d *Deps) waitURLs(ctx context.Context, c ide.Container) error {
 // something of the container's answers, reached that at least the agent says
 // that nothing listens there yet.
 func (d *Deps) probe(ctx context.Context, c ide.Container, p ide.Port) (up, reached bool) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, d.patience())
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.EdgeURL+"/", nil)
 	if err != nil {

@@ -63,11 +63,19 @@ type Client struct {
 	rdb       redis.UniversalClient
 	asynq     *asynq.Client
 	inspector *asynq.Inspector
+	timeout   time.Duration
 }
 
 // New returns a Client on a connected Redis client, which it does not close.
 func New(rdb redis.UniversalClient) *Client {
-	return &Client{rdb: rdb, asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}
+	return &Client{rdb: rdb, asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb), timeout: enqueueTimeout}
+}
+
+// Within returns a client whose deliveries may take up to d each, instead of 2 s.
+func (c *Client) Within(d time.Duration) *Client {
+	other := *c
+	other.timeout = d
+	return &other
 }
 
 // MakeRedisClient implements asynq.RedisConnOpt, for who looks at the queues
@@ -97,7 +105,7 @@ func (c *Client) Deliver(ctx context.Context, job string, delivery int, queue st
 const retries = 10_000
 
 func (c *Client) enqueue(ctx context.Context, t *asynq.Task, opts ...asynq.Option) error {
-	ctx, cancel := context.WithTimeout(ctx, enqueueTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	_, err := c.asynq.EnqueueContext(ctx, t, opts...)
 	if err == nil || errors.Is(err, asynq.ErrTaskIDConflict) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"berth/internal/ide"
@@ -70,7 +71,7 @@ func TestDeliveringTwiceMakesOneTask(t *testing.T) {
 func TestStateFollowsADelivery(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t)
-	c := New(rdb)
+	c := New(rdb).Within(time.Minute)
 	deliver(t, c, 1)
 	deliver(t, c, 2)
 	if err := c.inspector.ArchiveTask(Default, taskID(job, 2)); err != nil {
@@ -120,6 +121,36 @@ func TestRedisGoneIsTransient(t *testing.T) {
 			t.Errorf("%s: got %v, want a transient QUEUE_UNAVAILABLE", call, err)
 		}
 	}
+}
+
+// deaf is a Redis that takes calls and does not answer them.
+type deaf struct{}
+
+func (deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (deaf) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, _ redis.Cmder) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+}
+
+func TestADeliveryEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rdb := redis.NewClient(&redis.Options{Addr: "192.0.2.1:6379"})
+		defer rdb.Close()
+		rdb.AddHook(deaf{})
+		for within, c := range map[time.Duration]*Client{enqueueTimeout: New(rdb), time.Minute: New(rdb).Within(time.Minute)} {
+			began := time.Now()
+			err := c.Deliver(t.Context(), job, 1, Default, time.Minute)
+			if took := time.Since(began); took != within || !ide.HasCode(err, ide.QueueUnavailable) || ide.IsPermanent(err) {
+				t.Errorf("got %v after %v, want a transient QUEUE_UNAVAILABLE after %v", err, took, within)
+			}
+		}
+	})
 }
 
 func TestNextIsTheSameForEveryWorker(t *testing.T) {
@@ -173,17 +204,15 @@ func TestFunctionOf(t *testing.T) {
 	}
 }
 
-// until polls.
+// until polls. Its limit counts looks, not time: a machine that stands still
+// makes none.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	end := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("did not happen in time: %s", what)
+	for range 6000 {
+		if ok() {
+			return
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
+	t.Fatalf("did not happen in time: %s", what)
 }

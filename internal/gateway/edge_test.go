@@ -136,7 +136,7 @@ func newEdge(t *testing.T, src *source, edit func(*Config)) *edge {
 	e := &edge{src: src, backends: map[string]string{}, log: &bytes.Buffer{}}
 	cfg := Config{
 		Domain: "localhost:8080", Routes: src.Routes, Changes: src.Changes, Report: src.Report,
-		ReportEvery: time.Hour, Dial: e.dial, Log: slog.New(slog.NewTextHandler(e.log, nil)),
+		ReportEvery: time.Hour, Dial: e.dial, DialTimeout: time.Minute, Log: slog.New(slog.NewTextHandler(e.log, nil)),
 	}
 	if edit != nil {
 		edit(&cfg)

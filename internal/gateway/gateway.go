@@ -54,8 +54,9 @@ type Config struct {
 	// Dial connects to "<address>:<port>" of a container; nil is a net.Dialer.
 	// It exists because the three ports are fixed: a process that does not
 	// share a network with the containers (a test, a tunnel) maps them here.
-	// The gateway gives its context 3 s.
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Its context ends after DialTimeout.
+	Dial        func(ctx context.Context, network, addr string) (net.Conn, error)
+	DialTimeout time.Duration // 0 is 3 s
 
 	Log *slog.Logger
 }
@@ -76,6 +77,9 @@ type Gateway struct {
 func New(cfg Config) *Gateway {
 	if cfg.ReportEvery <= 0 {
 		cfg.ReportEvery = reportEvery
+	}
+	if cfg.DialTimeout <= 0 {
+		cfg.DialTimeout = dialTimeout
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext

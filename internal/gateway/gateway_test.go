@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"berth/internal/ide"
 )
@@ -134,4 +138,21 @@ func TestRequestsWhileRoutesFlap(t *testing.T) {
 	if n := e.lookup(idA).seen.open.Load(); n != 0 {
 		t.Errorf("%d connections left open in the count, want 0", n)
 	}
+}
+
+func TestADialEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		g := New(Config{Domain: "localhost", Dial: dial})
+		u := newUpstream("10.1.0.5", g.cfg.Dial, g.cfg.DialTimeout)
+		began := time.Now()
+		_, err := u.transport.DialContext(t.Context(), "tcp", "10.1.0.5:8080")
+		if took := time.Since(began); took != dialTimeout || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v after %v, want the end of the time after %v", err, took, dialTimeout)
+		}
+	})
 }

@@ -93,7 +93,7 @@ func (g *Gateway) set(r ide.Route) (left *upstream) {
 	case reachable && same:
 		now.to = was.to
 	case reachable:
-		now.to = newUpstream(r.Address, g.cfg.Dial)
+		now.to = newUpstream(r.Address, g.cfg.Dial, g.cfg.DialTimeout)
 		fallthrough
 	default:
 		if was != nil {
@@ -125,12 +125,12 @@ type upstream struct {
 	upgraded map[*context.CancelFunc]struct{}
 }
 
-func newUpstream(address string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *upstream {
+func newUpstream(address string, dial func(ctx context.Context, network, addr string) (net.Conn, error), timeout time.Duration) *upstream {
 	return &upstream{
 		address: address,
 		transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+				ctx, cancel := context.WithTimeout(ctx, timeout)
 				defer cancel()
 				return dial(ctx, network, addr)
 			},

@@ -41,6 +41,7 @@ type Config struct {
 	CertResolver string        // Traefik's certificate resolver of containers' routers
 	StopGrace    time.Duration // from SIGTERM to SIGKILL when a service goes down; 0 is 30 s
 	ExecRoot     string        // the engine's exec root, for the filter; empty is /var/run/docker
+	Tolerance    time.Duration // how long reads may fail before a wait for a container does; 0 is 3 s
 	Guarded      bool          // agents wait until their node's worker finds the filter standing
 
 	Traces trace.TracerProvider // of calls to the engine; nil is none
@@ -66,6 +67,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.StopGrace == 0 {
 		c.StopGrace = 30 * time.Second
+	}
+	if c.Tolerance == 0 {
+		c.Tolerance = readTolerance
 	}
 	if c.ExecRoot == "" {
 		c.ExecRoot = "/var/run/docker"

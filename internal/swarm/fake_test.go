@@ -17,7 +17,7 @@ import (
 // open returns a client of a fake of its own.
 func open(t *testing.T, s *swarmtest.Server) *swarm.Client {
 	t.Helper()
-	c, err := swarm.New(swarm.Config{Host: s.Host(), Instance: "test", Network: "ide-network"})
+	c, err := swarm.New(swarm.Config{Host: s.Host(), Instance: "test", Network: "ide-network", Tolerance: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,12 +33,12 @@ func TestExerciseFake(t *testing.T) {
 		s.Reject("missing:1", "No such image: missing:1")
 		s.Exit("exiting:1", 3)
 		env := swarmtest.Env{
-			Config:  swarm.Config{Host: s.Host(), Instance: "t-" + ide.NewID(), Network: "ide-network"},
+			Config:  swarm.Config{Host: s.Host(), Instance: "t-" + ide.NewID(), Network: "ide-network", Tolerance: time.Minute},
 			Node:    s.NodeID(),
 			Image:   "agent:1",
 			Missing: "missing:1",
 			Exiting: "exiting:1",
-			Timeout: 20 * time.Second,
+			Timeout: 2 * time.Minute,
 		}
 		c, err := swarm.New(env.Config)
 		if err != nil {

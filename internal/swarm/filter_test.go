@@ -155,14 +155,14 @@ func TestFilterComesBeforeBrNetfilter(t *testing.T) {
 			}
 			must(t, within(in("edge"), serve(t, edge)))
 			must(t, within(in("other"), serve(t, other)))
-			if err := within(in("edge"), dial(other, 5*time.Second)); err != nil {
+			if err := within(in("edge"), dial(other, time.Minute)); err != nil {
 				t.Errorf("the edge is kept out: %v", err)
 			}
 			if err := within(in("other"), dial(edge, 500*time.Millisecond)); err == nil || !strings.HasSuffix(err.Error(), "i/o timeout") {
 				t.Errorf("a container that is no edge gets through, or fails otherwise: %v", err)
 			}
 			must(t, f.Remove())
-			if err := within(in("other"), dial(edge, 5*time.Second)); err != nil {
+			if err := within(in("other"), dial(edge, time.Minute)); err != nil {
 				t.Errorf("without the filter: %v", err)
 			}
 		})

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -197,6 +198,41 @@ func TestPatience(t *testing.T) {
 				}
 				if tc.want != 0 {
 					t.Errorf("no failure within 60 s, want one after %d s", tc.want)
+				}
+			})
+		})
+	}
+}
+
+func TestReadsMayFailForAWhile(t *testing.T) {
+	t.Parallel()
+	away := ide.Transient(ide.Docker, nil, "The engine does not answer.")
+	for name, tc := range map[string]struct {
+		fails func(s float64) bool
+		want  float64 // second of the end
+		err   error
+	}{
+		"for good":            {func(float64) bool { return true }, 3, away},
+		"for less":            {func(s float64) bool { return s < 2.5 }, 10, nil},
+		"for less, and again": {func(s float64) bool { return int(s)%4 < 2 }, 10, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c, err := Config{Instance: "test"}.withDefaults()
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				since := func() float64 { return time.Since(began).Seconds() }
+				err = reread(t.Context(), nil, "k3xqh5zt2mwfa", c.Tolerance, func(context.Context) (bool, error) {
+					if tc.fails(since()) {
+						return false, away
+					}
+					return since() >= 10, nil
+				})
+				if got := since(); err != tc.err || got < tc.want || got > tc.want+1 {
+					t.Errorf("got %v after %.1f s, want %v after %.0f s", err, got, tc.err, tc.want)
 				}
 			})
 		})

@@ -21,7 +21,7 @@ const (
 	rereadLast    = time.Second
 	settleTime    = 200 * time.Millisecond // a program that dies at once has done so by then
 	readTimeout   = 5 * time.Second        // of one call
-	readTolerance = 3 * time.Second        // how long reads may fail before the wait does
+	readTolerance = 3 * time.Second        // how long reads may fail before the wait does, unless Config says so
 	noTaskLimit   = 15 * time.Second       // how long a lagging manager may not show the first task
 	goneLimit     = 2 * time.Second        // how long it may show none after it has shown one
 )
@@ -252,6 +252,10 @@ func (c *Client) checkNodes(ctx context.Context, tasks []swarm.Task) error {
 // reads are tolerated for a while.
 func (c *Client) reread(ctx context.Context, id string, read func(context.Context) (bool, error)) error {
 	events, _ := c.Events(ctx)
+	return reread(ctx, events, id, c.cfg.Tolerance, read)
+}
+
+func reread(ctx context.Context, events <-chan Event, id string, tolerance time.Duration, read func(context.Context) (bool, error)) error {
 	interval := rereadFirst
 	var failing time.Time
 	for {
@@ -269,7 +273,7 @@ func (c *Client) reread(ctx context.Context, id string, read func(context.Contex
 			return err
 		case failing.IsZero():
 			failing = time.Now()
-		case time.Since(failing) > readTolerance:
+		case time.Since(failing) > tolerance:
 			return err
 		}
 		interval = min(interval*5/4, rereadLast)
