@@ -150,7 +150,7 @@ func TestAsynqWorksInMemory(t *testing.T) {
 			if want := `{"job":"` + job + `","number":1}`; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the task did not come")
 		}
 	}

@@ -4,9 +4,12 @@ package redistest
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +17,9 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 )
+
+// patience is how long a machine may do nothing for a test.
+const patience = time.Minute
 
 // New returns a client of a Redis that only this test uses. In CI a missing
 // redis-server is a failure.
@@ -39,13 +45,32 @@ func New(t testing.TB) *redis.Client {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	c := client(t, &redis.Options{Network: "unix", Addr: socket})
-	for end := time.Now().Add(10 * time.Second); c.Ping(context.Background()).Err() != nil; {
+	for end := time.Now().Add(patience); c.Ping(context.Background()).Err() != nil; {
 		if time.Now().After(end) {
 			t.Fatal("redis-server does not answer")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	return c
+}
+
+var lastPort atomic.Int32
+
+// Port returns a port of 127.0.0.1 that nobody listens on, for a server that has
+// to be told one. No listener or connection of another test is given it by
+// chance before it is used: it is not among those that the kernel gives out.
+func Port(t testing.TB) int {
+	t.Helper()
+	for range 1000 {
+		port := 20_000 + (os.Getpid()*37+int(lastPort.Add(1)))%10_000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
 
 // inProcess runs a miniredis, whose clock has to be pushed for keys to
@@ -68,6 +93,7 @@ func inProcess(t testing.TB) *redis.Client {
 }
 
 func client(t testing.TB, o *redis.Options) *redis.Client {
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = patience, patience, patience, patience
 	c := redis.NewClient(o)
 	t.Cleanup(func() { c.Close() })
 	return c
