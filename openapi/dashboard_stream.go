@@ -151,11 +151,14 @@ func (s *server) serveDashboard(hc huma.Context, l *listener, held pass, place s
 			return
 		}
 	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) { // the session's
+		_ = out.write(string(sseFrame("end", End{"expired"})))
+	}
 }
 
 // tell writes what a listener is to be told. It ends with the reason for which
-// the stream ends for good, or with again when the feed of what ends it has lost
-// its place.
+// the stream ends for good, or with again when ctx has ended or the feed of what
+// ends it has lost its place.
 func (s *server) tell(ctx context.Context, out *streamWriter, l *listener, held pass, ends <-chan []ide.Event) (reason string, again bool) {
 	var rest <-chan time.Time // until something may be written again
 	for {
@@ -165,10 +168,7 @@ func (s *server) tell(ctx context.Context, out *streamWriter, l *listener, held 
 		}
 		select {
 		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return "expired", false
-			}
-			return "", false
+			return "", true
 		case <-s.cfg.Draining:
 			return "", false
 		case events, told := <-ends:
