@@ -81,7 +81,7 @@ func benchOn(t *testing.T, rdb *redis.Client) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, rdb: rdb, log: &buffer{}, st: store.New(rdb, store.Config{})}
-	b.deps = &functions.Deps{Store: b.st, Queue: queue.New(rdb), Box: box, Log: slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	b.deps = &functions.Deps{Store: b.st, Queue: queue.New(rdb).Within(time.Minute), Box: box, Log: slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Settings: functions.Settings{URLScheme: "http", ContainerDomain: "ide.test", Templates: []ide.Template{{Name: "default", Image: "berth/ide:slim"}}, AWSRegion: "us-east-1",
 			Resources: ide.Resources{CPULimit: 15e8, MemoryLimit: 2 << 30, CPUReservation: 1e8, MemoryReservation: 64 << 20}}}
 	b.api = New(b.deps, Config{Version: "v9", Durability: "aof", Isolation: true, Keys: []Key{{"root", ide.Admin, rootKey}, {"alice", ide.Client, aliceKey},

@@ -45,7 +45,7 @@ func newTab(t *testing.T, address string) *tab {
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()),
 		chromedp.WindowSize(1280, 900), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("host-resolver-rules", "MAP * "+address), chromedp.WSURLReadTimeout(time.Minute))
+		chromedp.Flag("disable-sync", true), chromedp.Flag("host-resolver-rules", "MAP * "+address), chromedp.WSURLReadTimeout(5*time.Minute))
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), opts...)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
@@ -81,7 +81,7 @@ func (b *tab) hear(event any) {
 
 func (b *tab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Minute)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		b.shot("failed")
@@ -170,7 +170,7 @@ func TestQueuesInABrowser(t *testing.T) {
 	} {
 		want, _ := json.Marshal(shows)
 		tab.do("see "+view, chromedp.Navigate(s.origin+"/dashboard/queues"+view),
-			chromedp.Poll[chromedp.Void](`document.querySelector("main, #root").innerText.includes(`+string(want)+`)`))
+			chromedp.Poll[chromedp.Void](`document.querySelector("main, #root").innerText.includes(`+string(want)+`)`, chromedp.WithPollingTimeout(5*time.Minute)))
 		violations, err := chromedp.Run(tab.ctx, chromedp.Evaluate[[]string](`violations`))
 		if err != nil || len(violations) > 0 {
 			t.Errorf("%q: %v, %v", view, violations, err)
@@ -205,7 +205,7 @@ func TestContainersPageCannotPauseAQueue(t *testing.T) {
 			if want := "Forbidden, cookie, same-site"; got != want || b.paused() {
 				t.Errorf("%s: got %q, paused %t, want %q", how, got, b.paused(), want)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(5 * time.Minute):
 			t.Fatalf("%s never came", how)
 		}
 	}

@@ -56,7 +56,7 @@ func unfed(t *testing.T) (*store.Store, *httptest.Server, chan struct{}) {
 		t.Fatal(err)
 	}
 	draining := make(chan struct{})
-	srv := httptest.NewServer(New(&functions.Deps{Store: st, Log: log, Queue: queue.New(rdb), Settings: functions.Settings{Templates: []ide.Template{{Name: "default", Image: "ide:1"}}, MaxPerKey: 3,
+	srv := httptest.NewServer(New(&functions.Deps{Store: st, Log: log, Queue: queue.New(rdb).Within(time.Minute), Settings: functions.Settings{Templates: []ide.Template{{Name: "default", Image: "ide:1"}}, MaxPerKey: 3,
 		Resources: ide.Resources{CPUReservation: 1e9, MemoryReservation: 1 << 30, CPULimit: 2e9, MemoryLimit: 4 << 30}}}, Config{Draining: draining,
 		Keys: []Key{{Name: "root", Role: ide.Admin, Secret: streamAdmin}, {Name: "alice", Role: ide.Client, Secret: streamAlice}}}))
 	t.Cleanup(srv.Close)
@@ -121,7 +121,7 @@ func next(t *testing.T, events <-chan EventAnswer) EventAnswer {
 			t.Fatal("the stream ended")
 		}
 		return e
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no event came")
 	}
 	return EventAnswer{}
@@ -202,7 +202,7 @@ func TestStreamEndsWithTheProcess(t *testing.T) {
 		if ok {
 			t.Error("got an event, want the end")
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the stream keeps a process from ending")
 	}
 }
@@ -239,7 +239,7 @@ func TestStreamEndsWithItsKey(t *testing.T) {
 			if ok {
 				t.Errorf("got %+v, want the end", e)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("a revoked key goes on listening")
 		}
 		id := happen(t, st, "alice")

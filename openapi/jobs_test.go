@@ -82,7 +82,7 @@ func TestWaitForAJob(t *testing.T) {
 				if got.Status != ide.JobSucceeded {
 					t.Errorf("got %s, want succeeded", got.Status)
 				}
-			case <-time.After(15 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("the answer does not come when the job ends")
 			}
 		})
@@ -107,7 +107,7 @@ func TestWaitForAJob(t *testing.T) {
 		begun := time.Now()
 		var got functions.JobAnswer
 		b.get(aliceKey, "/api/jobs/"+job+"?wait=60", &got)
-		if took := time.Since(begun); took > 10*time.Second {
+		if took := time.Since(begun); took > 50*time.Second {
 			t.Errorf("it took %v", took)
 		}
 	})

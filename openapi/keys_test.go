@@ -170,7 +170,7 @@ func TestStartsAtOnceGetTheRoomThereIs(t *testing.T) {
 // stopFor has a container stopped, by a worker on an engine without it.
 func (b *bench) stopFor(id string) {
 	b.Helper()
-	engine, err := swarm.New(swarm.Config{Host: swarmtest.NewServer(b).Host(), Instance: "test"})
+	engine, err := swarm.New(swarm.Config{Host: swarmtest.NewServer(b).Host(), Instance: "test", Tolerance: time.Minute})
 	if err != nil {
 		b.Fatal(err)
 	}

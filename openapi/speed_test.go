@@ -41,7 +41,7 @@ func speed(b *testing.B) (http.Handler, *store.Store, *redis.Client) {
 	if err := st.PublishNodes(b.Context(), nodes); err != nil {
 		b.Fatal(err)
 	}
-	api := New(&functions.Deps{Store: st, Queue: queue.New(rdb), Box: box, Log: slog.New(slog.DiscardHandler), Settings: functions.Settings{
+	api := New(&functions.Deps{Store: st, Queue: queue.New(rdb).Within(time.Minute), Box: box, Log: slog.New(slog.DiscardHandler), Settings: functions.Settings{
 		URLScheme: "https", ContainerDomain: "ide.test", Templates: []ide.Template{{Name: "default", Image: "ide:1"}}, AWSRegion: "us-east-1", MaxPerKey: 1e9,
 		Resources: ide.Resources{CPULimit: 1e9, MemoryLimit: 1 << 30, CPUReservation: 25e7, MemoryReservation: 512 << 20},
 	}}, Config{RateLimit: 1e9, Keys: []Key{{"alice", ide.Client, aliceKey}, {"eve", ide.Viewer, viewKey}}})

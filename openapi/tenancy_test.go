@@ -212,7 +212,7 @@ func TestNoStreamTellsOfAnothersThings(t *testing.T) {
 // listens opens a stream as bob and reads until an event of his own.
 func (w walk) listens(t *testing.T, srv *httptest.Server, target, last string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+target, nil)
 	if err != nil {
