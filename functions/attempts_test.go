@@ -177,7 +177,7 @@ func TestTimeout(t *testing.T) {
 func TestCleaningUpHasATimeoutOfItsOwn(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	job := b.admit(testBrief, scriptedArgs{}).Job.ID
+	job := b.admit(testClean, scriptedArgs{}).Job.ID
 	err := b.play(job, script{
 		run:  func(ctx context.Context) error { <-ctx.Done(); return ide.Errorf(ide.Internal, "never mind") },
 		fail: func(ctx context.Context, _ *ide.Error) error { return nil },

@@ -58,16 +58,12 @@ func newBench(t testing.TB) *bench {
 	rdb := redistest.New(t)
 	b := &bench{tb: tb{t}, rdb: rdb, engine: swarmtest.NewServer(t), inside: newInside(t), tasks: asynq.NewInspectorFromRedisClient(rdb), log: &buffer{}}
 	b.engine.OnStart(b.inside.started)
-	engine, err := swarm.New(swarm.Config{Host: b.engine.Host(), Instance: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { engine.Close() })
+	engine := b.client(time.Minute)
 	b.Deps = &Deps{
-		Store: store.New(rdb, store.Config{LeaseTTL: 5 * time.Second}), Queue: queue.New(rdb), Swarm: engine, Box: box, HTTP: b.inside.client(),
+		Store: store.New(rdb, store.Config{LeaseTTL: 30 * time.Second}), Queue: queue.New(rdb).Within(time.Minute), Swarm: engine, Box: box, HTTP: b.inside.client(),
 		Log: slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Settings: Settings{
-			URLScheme: "http", ContainerDomain: "ide.test:8080", EdgeURL: "http://edge.test:8080",
+			RequestTimeout: time.Minute, URLScheme: "http", ContainerDomain: "ide.test:8080", EdgeURL: "http://edge.test:8080",
 			Templates: []ide.Template{{Name: "default", Image: defaultImage}}, ImageAllow: []string{"berth/*", "registry.test/ide:?"}, AWSRegion: "eu-central-1",
 			Resources:    ide.Resources{CPULimit: 1e9, MemoryLimit: 1 << 30, CPUReservation: 25e7, MemoryReservation: 256 << 20, PIDs: 512},
 			MaxResources: ide.Resources{CPULimit: 2e9, MemoryLimit: 4 << 30},
@@ -87,6 +83,15 @@ func newBench(t testing.TB) *bench {
 		}
 	}()
 	return b
+}
+
+// client is one of the engine; its waits bear reads that fail for so long.
+func (b *bench) client(tolerance time.Duration) *swarm.Client {
+	b.Helper()
+	c, err := swarm.New(swarm.Config{Host: b.engine.Host(), Instance: "test", Tolerance: tolerance})
+	b.must(err)
+	b.Cleanup(func() { c.Close() })
+	return c
 }
 
 func (b *bench) must(err error) {
@@ -192,12 +197,16 @@ func (b *bench) left() string {
 	return fmt.Sprintf("%d services, %d secrets, %d configs", count("services"), count("secrets"), count("configs"))
 }
 
+// visitor has connections of its own: an httptest.Server that closes closes the
+// idle ones of http.DefaultTransport, those of other tests with them.
+var visitor = &http.Client{Transport: &http.Transport{}}
+
 // ask returns the engine's list of a kind of thing.
 func (b *bench) ask(kind string) string {
 	b.Helper()
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http"+strings.TrimPrefix(b.engine.Host(), "tcp")+"/"+kind, nil)
 	b.must(err)
-	res, err := http.DefaultClient.Do(req)
+	res, err := visitor.Do(req)
 	b.must(err)
 	defer res.Body.Close()
 	var text bytes.Buffer
@@ -226,19 +235,17 @@ func retry(t *testing.T, err error, about time.Duration) {
 	}
 }
 
-// until polls.
+// until polls. Its limit counts looks, not time: a machine that stands still
+// makes none.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	end := time.After(30 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("did not happen in time: %s", what)
+	for range 6000 {
+		if ok() {
+			return
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
+	t.Fatalf("did not happen in time: %s", what)
 }
 
 // buffer is a log that tests read while it is written.

@@ -20,6 +20,7 @@ var errStranger = errors.New("dial tcp 192.0.2.7:2377: connection refused")
 func TestJobThatSucceeds(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
+	begun := time.Now()
 	out := b.admit(testUsual, scriptedArgs{})
 	runs := 0
 	s := script{run: func(ctx context.Context) error {
@@ -38,7 +39,6 @@ func TestJobThatSucceeds(t *testing.T) {
 		SetResult(ctx, "answer", 42)
 		return Step(ctx, "second", func(context.Context) error { return nil })
 	}}
-	begun := time.Now()
 	b.must(b.play(out.Job.ID, s))
 	j := b.job(out.Job.ID)
 	if j.Status != ide.JobSucceeded || j.Attempt != 1 || j.Error != nil || j.NextAttemptAt != nil ||
@@ -100,7 +100,10 @@ func TestPermanentErrorFailsAtOnce(t *testing.T) {
 		t.Errorf("queue, image, clean (-want +got):\n%s", diff)
 	}
 	events, _, err := b.Store.Changes(t.Context(), "0-0")
-	if last := events[len(events)-1]; err != nil || last.Type != "job.failed" || last.Job != j.ID || last.Message != "No such image." {
+	if err != nil || len(events) == 0 {
+		t.Fatalf("got %d events, %v", len(events), err)
+	}
+	if last := events[len(events)-1]; last.Type != "job.failed" || last.Job != j.ID || last.Message != "No such image." {
 		t.Errorf("got last event %+v, %v, want job.failed", last, err)
 	}
 }

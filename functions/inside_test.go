@@ -48,7 +48,7 @@ func (i *inside) client() *http.Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", i.server.Listener.Addr().String())
 	}
-	return &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 10 * time.Second}
+	return &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: time.Minute}
 }
 
 // say sets what a port, or the agent, answers from now on.

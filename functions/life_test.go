@@ -139,6 +139,7 @@ func (b *bench) task(id string) (ide.Task, bool) {
 func TestEveryStepMayRunTwice(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
+	b.Swarm = b.client(time.Millisecond)
 	out := b.create(CreateContainerRequest{})
 	job, id := out.Job.ID, out.Container.ID
 	begins := time.Second
@@ -146,7 +147,7 @@ func TestEveryStepMayRunTwice(t *testing.T) {
 		b.engine.Fail("", path, http.StatusInternalServerError, -1)
 		retry(t, Execute(t.Context(), b.Deps, newest(job)), begins<<i)
 		b.engine.Heal()
-		if c := b.container(id); c.Status != ide.Starting || b.job(job).Error.Code != ide.Docker {
+		if c := b.container(id); c.Status != ide.Starting || b.job(job).Error == nil || b.job(job).Error.Code != ide.Docker {
 			t.Fatalf("after a failure of %s it is %s: %v", path, c.Status, b.job(job).Error)
 		}
 	}
@@ -201,7 +202,10 @@ func TestStartThatCannotSucceed(t *testing.T) {
 				}
 			}
 			history, err := b.Store.History(t.Context(), c.ID)
-			if last := history[len(history)-1]; err != nil || last.Type != "container.failed" || last.Message == "" {
+			if err != nil || len(history) == 0 {
+				t.Fatalf("got %d events, %v", len(history), err)
+			}
+			if last := history[len(history)-1]; last.Type != "container.failed" || last.Message == "" {
 				t.Errorf("got last event %+v, %v, want container.failed with a reason", last, err)
 			}
 		})

@@ -198,7 +198,7 @@ func TestMoveWithoutRoom(t *testing.T) {
 	if got := b.container(c.ID); got.Status != ide.Stopped || got.Run != 1 {
 		t.Errorf("got %+v, want it stopped", got)
 	}
-	if j := b.job(out.Job.ID); j.Error.Code != ide.ResourceLimitExceeded || !strings.Contains(j.Error.Message, "node-2") {
+	if j := b.job(out.Job.ID); j.Error == nil || j.Error.Code != ide.ResourceLimitExceeded || !strings.Contains(j.Error.Message, "node-2") {
 		t.Errorf("got %v, want why", j.Error)
 	}
 	b.execute(b.restart(c.ID), ide.JobSucceeded) // where it was
@@ -317,7 +317,7 @@ func TestJobOfANodeThatHasLeft(t *testing.T) {
 		t.Fatalf("got state %d, %v, want it in a shared queue", state, err)
 	}
 	b.execute(job, ide.JobFailed)
-	if j := b.job(job); j.Error.Code != ide.NotFound || j.Node != "gone" {
+	if j := b.job(job); j.Error == nil || j.Error.Code != ide.NotFound || j.Node != "gone" {
 		t.Errorf("got %+v", j)
 	}
 }

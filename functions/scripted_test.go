@@ -67,6 +67,7 @@ var (
 	testUsual = scripted("test-usual", nil)
 	testOther = scripted("test-other", nil)
 	testBrief = scripted("test-brief", func(f *Function[scriptedArgs]) { f.Timeout, f.Attempts = 100*time.Millisecond, 2 })
+	testClean = scripted("test-clean", func(f *Function[scriptedArgs]) { f.Timeout, f.Attempts = 3*time.Second, 2 })
 	testBare  = scripted("test-bare", func(f *Function[scriptedArgs]) {
 		f.Fail, f.Expect, f.Cancelable, f.Cron = nil, nil, false, "@every 1h"
 		f.Admit = func(context.Context, *Deps, ide.Principal, *scriptedArgs) (store.Admission, error) {

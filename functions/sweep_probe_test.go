@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"berth/internal/ide"
@@ -57,18 +59,18 @@ func TestProbeSweepNotesUse(t *testing.T) {
 	b.sweep("probe-sweep")
 	u := b.container(c.ID).Watch.Used
 	if u == nil || u.Source != "desktop" || u.Signal != ide.SignalAgent || time.Since(u.At) < 50*time.Second || time.Since(u.At) > 5*time.Minute {
-		t.Errorf("got %+v, want the desktop a minute ago, whatever the agent's clock says", u)
+		t.Fatalf("got %+v, want the desktop a minute ago, whatever the agent's clock says", u)
 	}
 	before := time.Now().UTC().Add(-10 * time.Second)
 	b.update(c.ID, func(c *ide.Container) { c.Watch.CPUSeconds, c.Watch.CPUAt = 0.001, &before })
 	b.inside.say("agent", answer{status: 200, body: `{"ready":true,"cpuSeconds":600}`})
 	b.sweep("probe-sweep")
-	if u := b.container(c.ID).Watch.Used; u.Source != "cpu" || time.Since(u.At) > time.Minute {
+	if u := b.container(c.ID).Watch.Used; u == nil || u.Source != "cpu" || time.Since(u.At) > time.Minute {
 		t.Errorf("got %+v, want its load", u)
 	}
 	b.inside.say("agent", answer{status: 200, body: fmt.Sprintf(`{"ready":true,"lastActivity":{"at":%q,"source":"start"}}`, time.Now().Add(time.Hour).Format(time.RFC3339))})
 	b.sweep("probe-sweep")
-	if u := b.container(c.ID).Watch.Used; u.Source != "cpu" {
+	if u := b.container(c.ID).Watch.Used; u == nil || u.Source != "cpu" {
 		t.Errorf("got %+v: that a program was started again is no use", u)
 	}
 }
@@ -80,7 +82,7 @@ func probed(t testing.TB, b *bench, n int, serve http.HandlerFunc) *Deps {
 	srv := httptest.NewServer(serve)
 	t.Cleanup(srv.Close)
 	d := *b.Deps
-	d.HTTP = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	d.HTTP = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 256, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", srv.Listener.Addr().String())
 	}}}
 	for range n {
@@ -112,10 +114,10 @@ func TestSlowContainersDelayNoOther(t *testing.T) {
 			case <-r.Context().Done():
 			case <-release:
 			}
+			panic(http.ErrAbortHandler) // it never answers
 		}
 		_, _ = w.Write([]byte(`{"ready":true}`))
 	})
-	defer close(release)
 	all, err := d.Store.ByStatus(t.Context(), ide.Running)
 	b.must(err)
 	var dead []string
@@ -143,15 +145,41 @@ func TestSlowContainersDelayNoOther(t *testing.T) {
 		t.Errorf("the sweep has ended before: %v", err)
 	default:
 	}
+	close(release)
 	b.must(<-done)
 	if n := checked(); n != 40 {
-		t.Errorf("%d of 40 have a health", n)
+		t.Fatalf("%d of 40 have a health", n)
 	}
 	for _, id := range dead {
-		if h := b.container(id).Health; h.Checks.CodeServer || h.Failures != 1 {
+		if h := b.container(id).Health; h == nil || h.Checks.CodeServer || h.Failures != 1 {
 			t.Errorf("a dead one: got %+v", h)
 		}
 	}
+}
+
+// never is a container that takes requests and does not answer them.
+type never struct{}
+
+func (never) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+func TestALookEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &Deps{HTTP: &http.Client{Transport: never{}}, Settings: Settings{EdgeURL: "http://edge.test"}}
+		began := time.Now()
+		s := d.look(t.Context(), ide.Container{ID: "k3xqh5zt2mwfa", Address: "10.0.0.1", NoAgent: true})
+		if took := time.Since(began); took != requestTimeout || s.checks.CodeServer || s.checks.VNC || s.checks.WebServer {
+			t.Errorf("got %+v after %v, want nothing after %v", s.checks, took, requestTimeout)
+		}
+		began = time.Now()
+		_, err := d.agentAt("10.0.0.1", "token").status(t.Context())
+		if took := time.Since(began); took != requestTimeout || !errors.Is(err, errNoAgent) {
+			t.Errorf("the agent: got %v after %v, want %v after %v", err, took, errNoAgent, requestTimeout)
+		}
+	})
 }
 
 // BenchmarkProbeSweep probes 1,000 containers, three ports and the agent of each.

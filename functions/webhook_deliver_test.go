@@ -206,7 +206,7 @@ func TestEndlessAnswerIsCut(t *testing.T) {
 	}
 	select {
 	case <-cut:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the answer is still being read")
 	}
 }

@@ -114,7 +114,7 @@ func TestRevokedKeyHearsNothing(t *testing.T) {
 func TestSweepOfWebhooks(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.Store = store.New(b.rdb, store.Config{JobRetention: time.Nanosecond, LeaseTTL: 5 * time.Second})
+	b.Store = store.New(b.rdb, store.Config{JobRetention: time.Nanosecond, LeaseTTL: 30 * time.Second})
 	done, waiting := newSink(t, nil), newSink(t, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
 	a, _ := b.hook(alice, done.URL, "container.starting")
 	z, _ := b.hook(alice, waiting.URL, "container.starting")

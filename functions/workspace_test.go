@@ -113,7 +113,7 @@ func TestGoingBackToAnEarlierSave(t *testing.T) {
 	job, err = back(77)
 	b.must(err)
 	b.execute(job, ide.JobFailed)
-	if j := b.job(job); j.Error.Code != ide.NotFound {
+	if j := b.job(job); j.Error == nil || j.Error.Code != ide.NotFound {
 		t.Errorf("a generation that is not kept: %v", j.Error)
 	}
 	if n, err := bucket.Verify(t.Context(), 0); n.Generation != 3 || err != nil {
