@@ -74,7 +74,7 @@ func TestCronEndsWithItsContext(t *testing.T) {
 	select {
 	case err := <-done:
 		b.must(err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it goes on")
 	}
 }

@@ -1,12 +1,16 @@
 package worker
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"berth/functions"
 	"berth/internal/ide"
-	"berth/internal/store"
+	"berth/queue"
+
+	"github.com/hibiken/asynq"
 )
 
 // One key's burst of starts is before another's single start in the queue;
@@ -22,19 +26,20 @@ func TestABurstOfOneKeyStarvesNobody(t *testing.T) {
 	out, err := functions.CreateContainer.Enqueue(t.Context(), b.deps, ide.Principal{Name: "bob", Role: ide.Client},
 		&functions.CreateContainerArgs{Body: functions.CreateContainerRequest{S3Bucket: "workspace"}})
 	b.must(err)
+	release := b.engine.Hang("POST", "/services/create")
 	b.run(Config{Concurrency: slots})
-	b.until("bob's start begins", func() bool { return b.job(out.Job.ID).StartedAt != nil })
-	began := *b.job(out.Job.ID).StartedAt
-	all, _, err := b.st.Jobs(t.Context(), store.Filter{Owner: "alice", Limit: burst})
+	tasks := asynq.NewInspectorFromRedisClient(b.rdb)
+	b.until("the first starts hold every slot", func() bool {
+		active, err := tasks.ListActiveTasks(queue.Default)
+		b.must(err)
+		return len(active) == slots
+	})
+	pending, err := tasks.ListPendingTasks(queue.Default, asynq.PageSize(burst+1))
 	b.must(err)
-	before := 0
-	for _, j := range all {
-		if j.StartedAt != nil && j.StartedAt.Before(began) {
-			before++
-		}
+	before := slices.IndexFunc(pending, func(task *asynq.TaskInfo) bool { return strings.HasPrefix(task.ID, out.Job.ID+"#") })
+	if before < 0 || slots+before > 3*slots {
+		t.Errorf("%d of the %d starts that another key had queued come first, want at most %d", slots+before, burst, 3*slots)
 	}
-	if before > 3*slots {
-		t.Errorf("%d of the %d starts that another key had queued began first, want at most %d", before, burst, 3*slots)
-	}
+	release()
 	b.ends(out.Job.ID, ide.JobSucceeded)
 }
