@@ -45,9 +45,10 @@ func enough(t testing.TB, began time.Time, n int) bool {
 	return true
 }
 
-// seed is SAVE_SEED, which repeats a run, or another one each time.
+// seed is SAVE_SEED, or the same one each time: a failure is repeated by another
+// run.
 func seed(t testing.TB) uint64 {
-	n := setting("SAVE_SEED", int(time.Now().UnixNano()%1e9))
+	n := setting("SAVE_SEED", 1)
 	t.Logf("SAVE_SEED=%d", n)
 	return uint64(n)
 }

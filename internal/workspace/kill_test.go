@@ -125,9 +125,9 @@ func TestKilledInTheMiddleOfASave(t *testing.T) {
 	})
 	b := f.bucket(t)
 	acknowledged, generations := 0, int64(0) // what was, and what was seen to be there
-	began := time.Now()
+	began, early := time.Now(), false
 	for i := range cycles() {
-		if enough(t, began, i) {
+		if early = enough(t, began, i); early {
 			break
 		}
 		cmd := exec.Command(os.Args[0])
@@ -189,7 +189,8 @@ func TestKilledInTheMiddleOfASave(t *testing.T) {
 			write(t, dir, fmt.Sprint("f", j), text)
 		}
 	}
-	if generations < 3 && !testing.Short() {
+	t.Logf("%d generations", generations)
+	if generations < 3 && !testing.Short() && !early {
 		t.Errorf("only %d generations: the test tests little", generations)
 	}
 }

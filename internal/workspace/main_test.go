@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,9 +15,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"berth/internal/redistest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rclone/gofakes3"
@@ -77,7 +77,7 @@ func versity(t testing.TB) server {
 			t.Fatal(err)
 		}
 	}
-	addr := freeAddress(t)
+	addr := fmt.Sprint("127.0.0.1:", redistest.Port(t))
 	s := server{"http://" + addr, Credentials{AccessKey: "access", SecretKey: "secretsecret"}}
 	cmd := exec.Command(bin, "--port", addr, "--iam-dir", iam, "--quiet", "--keep-alive", "posix", data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.keys.AccessKey, "ROOT_SECRET_KEY="+s.keys.SecretKey)
@@ -91,7 +91,7 @@ func versity(t testing.TB) server {
 		cmd.Wait()
 	})
 	waitFor(t, "versitygw to answer", func() bool {
-		res, err := http.Get(s.url)
+		res, err := visitor.Get(s.url)
 		if err == nil {
 			res.Body.Close()
 		}
@@ -100,36 +100,21 @@ func versity(t testing.TB) server {
 	return s
 }
 
-var lastPort atomic.Int32
+// visitor has connections of its own: an httptest.Server that closes closes the
+// idle ones of http.DefaultTransport, those of other tests with them.
+var visitor = &http.Client{Transport: &http.Transport{}}
 
-// freeAddress returns one that nobody listens on, and that no listener or
-// connection of another test is given by chance before it is used.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for range 1000 {
-		port := 20_000 + (os.Getpid()*37+int(lastPort.Add(1)))%10_000
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
-// waitFor polls until it is so.
+// waitFor polls until it is so. Its limit counts looks, not time: a machine
+// that stands still makes none.
 func waitFor(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !so() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+	for range 6000 {
+		if so() {
+			return
 		}
-		<-tick.C
+		time.Sleep(10 * time.Millisecond)
 	}
+	t.Fatalf("waited in vain for %s", what)
 }
 
 func (s server) config() Config {
