@@ -290,7 +290,6 @@ func TestEachFaultIsFound(t *testing.T) {
 		"a full disk":               {func(b *bench) { b.says("aof_last_write_status", "err") }, "redis", Fail, "append-only"},
 		"Redis is full":             {func(b *bench) { b.maxmemory(101) }, "redis memory", Fail, "refuses"},
 		"Redis is filling":          {func(b *bench) { b.maxmemory(115) }, "redis memory", Warn, "MiB"},
-		"Redis is far":              {func(b *bench) { b.far(8 * time.Millisecond) }, "redis latency", Warn, "median"},
 		"Redis is very far":         {func(b *bench) { b.far(60 * time.Millisecond) }, "redis latency", Fail, "median"},
 		"a node without worker":     {worker(func(w *ide.Worker) { w.At = w.At.Add(-time.Minute) }), "workers", Fail, "node-2 has no worker"},
 		"no worker at all":          {func(b *bench) { b.must(b.rdb.FlushDB(b.Context()).Err()) }, "workers", Fail, "no job is done"},
@@ -381,5 +380,23 @@ func (b *bench) fill(subnet string, services int) {
 		b.must(c.CreateService(b.Context(), rec, secret))
 		_, err = c.WaitRunning(b.Context(), rec, nil)
 		b.must(err)
+	}
+}
+
+func TestLatencyOfRedis(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		took   []time.Duration
+		status string
+		says   string
+	}{
+		"near":           {[]time.Duration{9e5, 1e6, 1e6}, OK, "1ms (median of 3)"},
+		"far":            {[]time.Duration{8e6, 8e6, 8e6}, Warn, "8ms (median of 3)"},
+		"very far":       {[]time.Duration{6e7, 6e7, 6e7}, Fail, "60ms (median of 3)"},
+		"once disturbed": {[]time.Duration{3e9, 1e6, 1e6}, OK, "1ms (median of 3)"},
+	} {
+		if got := latency(tc.took); len(got) != 1 || got[0].Status != tc.status || !strings.Contains(got[0].Found, tc.says) {
+			t.Errorf("%s: got %+v, want %s: %s", name, got, tc.status, tc.says)
+		}
 	}
 }

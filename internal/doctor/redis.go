@@ -102,6 +102,11 @@ func (e *examination) lookRedisLatency(ctx context.Context) []Finding {
 		}
 		took = append(took, time.Since(began))
 	}
+	return latency(took)
+}
+
+// latency judges how long calls to Redis took.
+func latency(took []time.Duration) []Finding {
 	slices.Sort(took)
 	median := took[len(took)/2].Round(10 * time.Microsecond)
 	const near = "Run Redis in the same data centre as API and workers; look at its SLOWLOG and at the load of its machine."
