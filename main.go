@@ -122,7 +122,9 @@ type (
 	openapiCommand struct {
 		Markdown bool `help:"The text of docs/API.md instead."`
 	}
-	healthCommand  struct{}
+	healthCommand struct {
+		Timeout time.Duration `default:"3s" help:"How long to wait for the answer."`
+	}
 	versionCommand struct{}
 )
 
@@ -162,7 +164,7 @@ func (c openapiCommand) Run(s streams) error {
 }
 
 // Run implements the command.
-func (healthCommand) Run(s streams) error {
+func (c healthCommand) Run(s streams) error {
 	cfg, err := LoadConfig(s.environ)
 	if err != nil {
 		return err
@@ -171,7 +173,7 @@ func (healthCommand) Run(s streams) error {
 	if err != nil {
 		return fmt.Errorf("read LISTEN: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+"/readyz", nil)
 	if err != nil {
