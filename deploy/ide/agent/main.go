@@ -37,6 +37,9 @@ import (
 // code 0 Swarm would take them for finished, and start them no more.
 const terminated = 143
 
+// healthTimeout is how long an agent has to say that it is alive.
+const healthTimeout = 2 * time.Second
+
 func main() { os.Exit(command(os.Args[1:], os.Getenv, os.Stdout)) }
 
 // command runs a subcommand and returns the exit code.
@@ -53,7 +56,9 @@ func command(args []string, getenv func(string) string, out io.Writer) int {
 		return lookOut(args[1:], out)
 	case len(args) > 1:
 	case name == "health":
-		if err := health("http://127.0.0.1:" + strconv.Itoa(ide.AgentPort)); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
+		defer cancel()
+		if err := health(ctx, "http://127.0.0.1:"+strconv.Itoa(ide.AgentPort)); err != nil {
 			fmt.Fprintln(out, err)
 			return 1
 		}
@@ -115,9 +120,13 @@ func outerAddresses() (all []string) {
 }
 
 // health asks a running agent whether it is alive.
-func health(base string) error {
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Get(base + alivePath)
+func health(ctx context.Context, base string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+alivePath, nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("ask agent: %w", err)
 	}
