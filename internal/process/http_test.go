@@ -28,7 +28,7 @@ func TestRequestsMayFinish(t *testing.T) {
 	}()
 	answer := make(chan string, 1)
 	go func() {
-		res, err := http.Get("http://" + l.Addr().String())
+		res, err := (&http.Client{Transport: &http.Transport{}}).Get("http://" + l.Addr().String())
 		if err != nil {
 			answer <- err.Error()
 			return
