@@ -28,5 +28,6 @@ export interface Fleet {
   close: () => Promise<void>
 }
 
+export function makeFleet(options?: Options): Fleet['fleet']
 export function startFleet(options?: Options, port?: number): Promise<Fleet>
 export function logBatch(n: number): unknown[]

@@ -11,7 +11,7 @@ export const open = (options: Parameters<typeof startFleet>[0] = {}): Promise<Fl
   })
 
 /** views are all pages, and the drawers and dialogs on them: name, path, and what shows that they are there. */
-export function views(f: Fleet): { name: string; path: string; ready: string }[] {
+export function views(f: Pick<Fleet, 'fleet'>): { name: string; path: string; ready: string }[] {
   const all = [...f.fleet.containers.values()]
   const running = all.find((c) => c.status === 'running')?.id ?? ''
   const failed = all.find((c) => c.status === 'failed')?.id ?? ''
@@ -39,6 +39,13 @@ export function views(f: Fleet): { name: string; path: string; ready: string }[]
     { name: 'schedules', path: '/dashboard/settings/schedules', ready: 'text=idle-sweep' },
     { name: 'templates', path: '/dashboard/settings/templates', ready: 'text=PYTHONUNBUFFERED' },
   ]
+}
+
+/** named is the view of that name. */
+export function named(f: Fleet, name: string): { path: string; ready: string } {
+  const found = views(f).find((v) => v.name === name)
+  if (!found) throw new Error(`no view is called ${name}`)
+  return found
 }
 
 /** show opens a view and waits until it is there. */
