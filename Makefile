@@ -1,14 +1,14 @@
 # Every target can be run again; `make` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: sim help build release vulncheck walk ui ui-check ui-test screenshots ui-bench ide-image run up down test check bench stall chaos save-test bench-save generate lab-up lab-down lab-test validate clean docs-page lint-openapi
+.PHONY: sim help build release vulncheck walk ui ui-check ui-test screenshots ui-bench ide-image run up down npm static test test-full test-image test-stack test-chaos test-docs test-release test-ui test-changed cover check bench stall chaos save-test bench-save generate lab-up lab-down lab-test validate clean docs-page lint-openapi
 
 # A build says which commit it is of, and whether something was changed since.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 export PATH := $(PATH):/usr/local/go/bin:$(HOME)/go/bin
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: docs-page ui ## bin/berth, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/berth .
@@ -68,18 +68,26 @@ down: ## remove what up has made; PURGE=1: data and keys too
 	@PURGE=$(PURGE) deploy/down
 
 run: build ## berth up from source, on the lab (make lab-up first)
-	@deploy/test run
+	@deploy/test-lab run
 
-# Eight tests of a package run at once on any machine: most wait more than they work.
-check: ## format, vet, generated files, unit tests; needs no engine
+# Eight tests of a package run at once on any machine: most wait more than they work. Go's cache leaves out the packages
+# that have not changed.
+check: static ## format, vet, generated files, linters, unit tests of what has changed; needs no engine
+	env -u CI -u LAB_DIR go test -trimpath -short -parallel 8 ./...
+
+static: ## what check does before the tests
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not formatted, run gofmt -w: $$files"; exit 1; }
-	go vet ./...
-	@go run . openapi | diff -u openapi/openapi.yaml - || { echo "openapi/openapi.yaml is stale: run make generate"; exit 1; }
-	@go run . openapi --markdown | diff -u docs/API.md - || { echo "docs/API.md is stale: run make generate"; exit 1; }
+	go vet -trimpath ./...
+	@go run -trimpath . openapi | diff -u openapi/openapi.yaml - || { echo "openapi/openapi.yaml is stale: run make generate"; exit 1; }
+	@go run -trimpath . openapi --markdown | diff -u docs/API.md - || { echo "docs/API.md is stale: run make generate"; exit 1; }
 	@if command -v npm >/dev/null; then $(MAKE) -s --no-print-directory lint-openapi; else echo "no npm: openapi.yaml is not linted"; fi
-	@! command -v shellcheck >/dev/null || shellcheck -x deploy/*.sh deploy/lab/walk deploy/monitoring/check deploy/up deploy/down deploy/image deploy/prerequisites deploy/stall deploy/test deploy/validate deploy/ide/build deploy/ide/builder deploy/store/build deploy/lab/images deploy/lab/traefik/build
+	@! command -v shellcheck >/dev/null || shellcheck -x $(scripts)
 	@$(MAKE) -s --no-print-directory ui-check
-	env -u CI -u LAB_DIR go test -race -short -parallel 8 ./...
+
+scripts := $(wildcard deploy/*.sh) deploy/lab/walk deploy/monitoring/check $(addprefix deploy/,up down image prerequisites stall test test-lab validate) deploy/ide/build deploy/ide/builder deploy/store/build deploy/lab/images deploy/lab/traefik/build
+
+npm: ## the packages of the dashboard, the API's page and the linter, where there is npm
+	@! command -v npm >/dev/null || $(MAKE) -s --no-print-directory -j3 $(web)/node_modules/.package-lock.json $(page)/dist/swagger-ui-bundle.js $(linter)
 
 # The dashboard's source is checked where its packages are: npm ci in dashboard/web.
 ui-check: ## the dashboard, where something of it has changed: generated client, lint, types, unit tests
@@ -91,7 +99,7 @@ bin/ui-checked: $(web_files) openapi/openapi.yaml
 	@mkdir -p bin && touch $@
 
 ui-test: ui ## the dashboard in Chromium: every page with axe, in narrow windows, in rare states
-	cd $(web) && npx playwright test --project=pages
+	cd $(web) && PLAYWRIGHT_REPORT=$(CURDIR)/bin/test/playwright-pages.json npx playwright test --project=pages
 
 screenshots: ui ## every page of the dashboard, light, dark and 390 px wide, into SCREENSHOTS (dashboard/web/screenshots)
 	cd $(web) && npx playwright test --project=screenshots
@@ -102,18 +110,30 @@ ui-bench: ui ## the dashboard under load: 10,000 rows with 2,000 updates a secon
 lint-openapi: $(linter) ## openapi/openapi.yaml against the rules of a linter
 	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true $(linter) lint --config openapi/lint/redocly.yaml openapi/openapi.yaml
 
-test: validate vulncheck ## everything, on a real Swarm of its own; prints the coverage
-	@deploy/test all
-	@$(MAKE) --no-print-directory ui-check ui-test release walk
+test: ## unit tests, the main paths on a real Swarm, the dashboard in Chromium, QUICKSTART: 12 to 15 minutes
+	@deploy/test default
 
-bench: ## the benchmarks, on the same Swarm
-	@deploy/test bench
+test-full: ## that and everything else, suite by suite, then the coverage, known vulnerabilities and the files of the stack
+	@deploy/test full
+	@$(MAKE) --no-print-directory cover vulncheck validate
+
+test-image test-stack test-chaos test-docs test-release test-ui: ## one suite alone; docs/contributing.md says what it has
+	@deploy/test suite $(@:test-%=%)
+
+test-changed: ## the suites of what has changed since BASE=HEAD
+	@deploy/test changed
+
+cover: ## the coverage of all packages by what make test runs
+	@deploy/test cover
+
+bench: ## the benchmarks, on a real Swarm
+	@deploy/test-lab bench
 
 stall: ## unit tests of PKG=./worker, stopped for 2.5 s again and again; RUN=TestName, STALL=, RUN_FOR=, LIMIT= seconds; needs root
 	@RUN='$(RUN)' STALL=$(STALL) RUN_FOR=$(RUN_FOR) LIMIT=$(LIMIT) deploy/stall $(or $(PKG),./...)
 
 chaos: ## every fault at every step of create and stop, on a lab of its own; prints the matrix
-	@CHAOS=all PKG=./internal/e2e RUN='TestChaos|TestManyUnderFaults' deploy/test only
+	@CHAOS=all PKG=./internal/e2e RUN='TestChaos|TestManyUnderFaults' deploy/test-lab only
 
 save-test: ## workspaces through faults, kills and two writers; SAVE_CYCLES=200, SAVE_SEED= repeats a run
 	SAVE_CYCLES=$(or $(SAVE_CYCLES),200) go test -count=1 -timeout 2h -v ./internal/workspace \
@@ -128,13 +148,13 @@ bench-save: ## saving and restoring, against rclone on the same tree and server
 	go test -run '^$$' -bench BenchmarkAgainstRclone -benchtime 1x -timeout 30m -v ./internal/workspace
 
 lab-up: ## start the lab: two engines, one Swarm, no route outside
-	@deploy/test up
+	@deploy/test-lab up
 
 lab-test: ## tests in the running lab; PKG=./internal/e2e RUN=TestName
-	@deploy/test some
+	@deploy/test-lab some
 
 lab-down: ## remove the lab
-	@deploy/test down
+	@deploy/test-lab down
 
 generate: ## write what is generated from the code
 	go run . openapi >openapi/openapi.yaml.new && mv openapi/openapi.yaml.new openapi/openapi.yaml

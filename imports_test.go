@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"deploy/ide/agent":   {"internal/workspace", "internal/ide"},
 	"deploy/store":       {},
 	"deploy/release":     {},
+	"deploy/testrun":     {},
 	"deploy/vulncheck":   {},
 }
 
