@@ -146,7 +146,7 @@ func (c *cluster) uplink(n lab.Node) string {
 func (c *cluster) isolationTest(env ...string) map[string]doctor.Finding {
 	c.t.Helper()
 	n := c.lab.Nodes[0]
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cmd := c.lab.EdgeCommand(ctx, "n1", os.Getenv("BERTH_BIN"), "doctor", "isolation", "-o", "json")
 	cmd.Env = append(append(append(cmd.Env, c.env...), "DOCKER_HOST="+n.Sock, fmt.Sprintf("LISTEN=:%d", c.apiPort)), env...)
