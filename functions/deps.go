@@ -29,6 +29,10 @@ type Deps struct {
 	Log   *slog.Logger
 	Node  func() string // engine ID of this worker's node; empty while it is not known
 
+	// LogRead says whether the log of a container of this node (by the engine's ID) was read to its end and shipped; nil
+	// where nobody ships logs.
+	LogRead func(engineID string) bool
+
 	Traces trace.TracerProvider // of jobs; nil is none
 
 	Settings

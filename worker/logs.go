@@ -77,6 +77,15 @@ func (s *logShip) Run(ctx context.Context) {
 	wg.Wait()
 }
 
+// Read says whether the log of a container of this node was read to its end and
+// shipped.
+func (s *logShip) Read(engineID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.logs[engineID]
+	return l != nil && l.done && !l.lost && l.shipped == l.read
+}
+
 // look begins to read the logs of containers that are new or that are due to be
 // tried again, and forgets those that are gone.
 func (s *logShip) look(ctx context.Context, wg *sync.WaitGroup) error {

@@ -17,7 +17,7 @@ import (
 // Of measuring.
 const (
 	measureEvery = 10 * time.Second // the first step of histories
-	pinnedAt     = 95.0             // percent of its CPU limit, as the mean of a minute, at which a container is at it
+	pinnedAt     = 95.0             // percent of its CPU limit, as the mean of a minute or of a step, at which a container is at it
 	relief       = time.Minute      // a node is short of what was above its mark within so long
 	busiest      = 20               // of a node's containers are named in its report
 	readers      = 256              // readings of containers at once: Engine 20.10 answers each at its next tick, of which it has one a second
@@ -282,26 +282,40 @@ func (m *meter) one(ctx context.Context, engineID string, c *measurement, restar
 	}
 	u.NetIn, u.NetOut = rate(s.NetIn, last.NetIn), rate(s.NetOut, last.NetOut)
 	u.BlockRead, u.BlockWrite = rate(s.BlockRead, last.BlockRead), rate(s.BlockWrite, last.BlockWrite)
-	past, minute := c.past.add(ide.Sample{At: u.At, CPU: u.CPU, Memory: u.Percent, NetIn: u.NetIn, NetOut: u.NetOut, Block: u.BlockRead + u.BlockWrite})
-	if minute != nil {
+	sample := ide.Sample{At: u.At, CPU: u.CPU, Memory: u.Percent, NetIn: u.NetIn, NetOut: u.NetOut, Block: u.BlockRead + u.BlockWrite}
+	past, minute := c.past.add(sample)
+	switch {
+	case m.pinStep() == measureEvery:
+		sample.At = last.At.UTC() // when it began
+		return past, m.pinned(ctx, c, sample)
+	case minute != nil:
 		return past, m.pinned(ctx, c, *minute)
 	}
 	return past, nil
 }
 
-// pinned notes since when a container is at its CPU limit, minute by minute,
-// and tells of it once, when that is long.
-func (m *meter) pinned(ctx context.Context, c *measurement, minute ide.Sample) error {
+// pinStep is what the time at the CPU limit is counted in: minutes, in which a
+// short break is none, or samples where a minute would be too long.
+func (m *meter) pinStep() time.Duration {
+	if m.w.cfg.PinnedAfter < time.Minute {
+		return measureEvery
+	}
+	return time.Minute
+}
+
+// pinned notes since when a container is at its CPU limit, step by step, and tells
+// of it once, when that is long.
+func (m *meter) pinned(ctx context.Context, c *measurement, step ide.Sample) error {
 	u := &c.use
-	if minute.CPU < pinnedAt {
+	if step.CPU < pinnedAt {
 		u.Pinned, u.Told = nil, false
 		return nil
 	}
 	if u.Pinned == nil {
-		u.Pinned = &minute.At
+		u.Pinned = &step.At
 	}
 	after := m.w.cfg.PinnedAfter
-	if u.Told || after == 0 || minute.At.Add(time.Minute).Sub(*u.Pinned) < after {
+	if u.Told || after == 0 || step.At.Add(m.pinStep()).Sub(*u.Pinned) < after {
 		return nil
 	}
 	message := fmt.Sprintf("Its CPU has been at its limit (%.3g cores) since %s without a break.", c.cpu, u.Pinned.Format(time.RFC3339))

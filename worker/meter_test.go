@@ -219,6 +219,42 @@ func TestPinnedContainerIsToldOfOnce(t *testing.T) {
 	}
 }
 
+// A setting below a minute counts samples.
+func TestPinnedForSeconds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := b.worker(Config{PinnedAfter: 20 * time.Second})
+	b.must(w.report(t.Context()))
+	rec := b.create().Container
+	c := b.printing() // what runs
+	m := newMeter(w)
+	told := func() (n int) {
+		events, err := b.st.History(t.Context(), rec.ID)
+		b.must(err)
+		for _, e := range events {
+			if e.Type == "container.pinned" {
+				n++
+			}
+		}
+		return n
+	}
+	one := &measurement{container: rec.ID, run: rec.Run, cpu: 0.5, past: newHistory(rec.ID)}
+	list, err := b.deps.Swarm.LocalContainers(t.Context())
+	b.must(err)
+	b.engine.SetUse(c.ServiceName(), swarmtest.Use{Cores: 1e6})
+	begin := time.Now().Add(-time.Minute)
+	for i, want := range []int{0, 0, 1, 1} {
+		if i > 0 { // as if it had been read then
+			one.last.At, one.last.CPU = begin.Add(time.Duration(i)*measureEvery), 0
+		}
+		_, err := m.one(t.Context(), list[0].EngineID, one, 0)
+		b.must(err)
+		if n := told(); n != want {
+			t.Errorf("after %d samples: told %d times, want %d; %+v", i, n, want, one.use)
+		}
+	}
+}
+
 func TestMeans(t *testing.T) {
 	t.Parallel()
 	h := newHistory("x")

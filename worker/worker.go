@@ -43,6 +43,7 @@ type Worker struct {
 
 	inFlight atomic.Int64 // functions that run
 	node     nodeState
+	ship     *logShip
 }
 
 // New returns a Worker.
@@ -57,7 +58,8 @@ func New(rdb redis.UniversalClient, deps *functions.Deps, cfg Config) *Worker {
 	own := *deps
 	w := &Worker{cfg: cfg, deps: &own, rdb: rdb, log: deps.Log.With("worker", id), id: id, node: nodeState{lost: map[string]bool{}}}
 	w.node.refused.Store(cfg.Guard.Refuses())
-	own.Node = w.Node
+	w.ship = newLogShip(w)
+	own.Node, own.LogRead = w.Node, w.ship.Read
 	return w
 }
 
@@ -82,7 +84,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error { w.every(loops, 20*time.Second, "look for stray volumes", w.sweepVolumes()); return nil })
 	group.Go(func() error { w.every(loops, time.Second, "listen to engine", w.listen); return nil })
 	group.Go(func() error { newDoorman(w).Run(loops); return nil })
-	group.Go(func() error { newLogShip(w).Run(loops); return nil })
+	group.Go(func() error { w.ship.Run(loops); return nil })
 	group.Go(func() error { w.every(loops, measureEvery, "measure", newMeter(w).Measure); return nil })
 	group.Go(func() error { w.every(loops, 30*time.Second, "count addresses", w.countAddresses); return nil })
 	group.Go(func() error { w.every(loops, 5*time.Second, "give images", w.giveImages); return nil })

@@ -81,7 +81,7 @@ func (s *stack) startAuthority() authority {
 	pool := poolOf(ca)
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	var root []byte
-	s.eventually("the authority answers", 30*time.Second, func() error {
+	s.eventually("the authority answers", patience, func() error {
 		res, err := client.Get("https://" + at("15000") + "/roots/0")
 		if err != nil {
 			return err
@@ -201,7 +201,7 @@ secrets:
 // has waits for the certificate of a host.
 func (s *stack) has(host string, want []string) {
 	s.t.Helper()
-	s.eventually("a certificate for "+host, time.Minute, func() error {
+	s.eventually("a certificate for "+host, patience, func() error {
 		names, err := s.certificate(host)
 		if err == nil && !slices.Equal(names, want) {
 			err = fmt.Errorf("it is for %v, want %v", names, want)

@@ -209,7 +209,7 @@ func (c *cluster) removeBare() {
 	for _, s := range configs {
 		c.engine.ConfigRemove(ctx, s.ID)
 	}
-	c.eventually("bare tasks are gone", time.Minute, func() error {
+	c.eventually("bare tasks are gone", patience, func() error {
 		tasks, err := c.engine.TaskList(ctx, api.TaskListOptions{Filters: filters.NewArgs(filters.Arg("label", "berth.bare="+c.instance))})
 		if err == nil && len(tasks) > 0 {
 			err = fmt.Errorf("%d tasks are left", len(tasks))

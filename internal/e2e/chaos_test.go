@@ -24,53 +24,54 @@ import (
 )
 
 // settled is how soon after a fault has ended every request has.
-const settled = 60 * time.Second
+const settled = patience
 
 // fault is one thing that can happen to a control plane while jobs are parked
 // at every barrier. It returns when it is over.
 type fault struct {
 	name   string
 	inject func(x *chaos)
+	kills  bool // the worker, and nothing else: another goes on with every job
 }
 
 // faults are the columns of the matrix; the first always runs.
 var faults = []fault{
-	{"worker SIGKILL", func(x *chaos) {
+	{name: "worker SIGKILL", kills: true, inject: func(x *chaos) {
 		x.end(x.victim, syscall.SIGKILL)
 		x.worker("n1", "WORKER_CONCURRENCY=40")
 	}},
-	{"API SIGKILL", func(x *chaos) {
+	{name: "API SIGKILL", inject: func(x *chaos) {
 		x.end(x.apis, syscall.SIGKILL)
 		x.apis = x.api()
 	}},
-	{"worker SIGSTOP 40 s", func(x *chaos) {
+	{name: "worker SIGSTOP 40 s", inject: func(x *chaos) {
 		x.worker("n1", "WORKER_CONCURRENCY=40")
 		syscall.Kill(x.victim.cmd.Process.Pid, syscall.SIGSTOP)
 		x.pass(40 * time.Second)
 		syscall.Kill(x.victim.cmd.Process.Pid, syscall.SIGCONT)
 	}},
-	{"Redis restart", func(x *chaos) {
+	{name: "Redis restart", inject: func(x *chaos) {
 		x.end(x.redis, syscall.SIGKILL)
 		x.startRedis()
 	}},
-	{"Redis away 10 s", func(x *chaos) {
+	{name: "Redis away 10 s", inject: func(x *chaos) {
 		syscall.Kill(x.redis.cmd.Process.Pid, syscall.SIGSTOP)
 		x.pass(10 * time.Second)
 		syscall.Kill(x.redis.cmd.Process.Pid, syscall.SIGCONT)
 	}},
-	{"engine away 10 s", func(x *chaos) {
+	{name: "engine away 10 s", inject: func(x *chaos) {
 		x.proxy.setDown(true)
 		x.proxy.letGo()
 		x.pass(10 * time.Second)
 		x.proxy.setDown(false)
 	}},
-	{"S3 away 10 s", func(x *chaos) {
+	{name: "S3 away 10 s", inject: func(x *chaos) {
 		x.s3.refuse(http.StatusServiceUnavailable)
 		x.proxy.letGo()
 		x.pass(10 * time.Second)
 		x.s3.refuse(0)
 	}},
-	{"engine restart", func(x *chaos) { x.reboot() }},
+	{name: "engine restart", inject: func(x *chaos) { x.reboot() }},
 }
 
 // chaos is a cluster whose worker is held at barriers.
@@ -89,7 +90,7 @@ func (x *chaos) pass(d time.Duration) { time.Sleep(d) }
 // started anew.
 func (x *chaos) ready() {
 	x.t.Helper()
-	x.eventually("the API and Redis answer", 30*time.Second, func() error {
+	x.eventually("the API and Redis answer", patience, func() error {
 		a, err := x.call("GET", "/readyz", "")
 		if err == nil && a.status != http.StatusNoContent {
 			err = errors.New(a.String())
@@ -105,21 +106,24 @@ type parkedJob struct{ barrier, job, id string }
 // create and of stop, and prints what became of them. CHAOS=all runs every
 // fault; without it the first.
 func TestChaos(t *testing.T) {
+	crowd(t)
 	list := faults[:1]
 	if os.Getenv("CHAOS") == "all" {
 		list = faults
 	}
 	for _, f := range list {
 		t.Run(f.name, func(t *testing.T) {
+			crowd(t)
 			x := newChaos(t)
 			parked := x.park()
+			began := time.Now()
 			f.inject(x)
 			x.proxy.letGo()
 			over := time.Now()
 			x.ready()
 			var rows []string
 			for _, p := range parked {
-				j := x.wait(p.job, 2*time.Minute)
+				j := x.wait(p.job, patience)
 				took := j.FinishedAt.Sub(over)
 				if j.Status != ide.JobSucceeded && (j.Status != ide.JobFailed || j.Error == nil || j.Error.Message == "") {
 					t.Errorf("%s: the job ended %s, %+v", p.barrier, j.Status, j.Error)
@@ -130,8 +134,42 @@ func TestChaos(t *testing.T) {
 				rows = append(rows, fmt.Sprintf("| %-34s | %-20s | %-9s | %5.1f s |", p.barrier, f.name, j.Status, took.Seconds()))
 			}
 			t.Logf("the matrix:\n%s", strings.Join(rows, "\n"))
+			if f.kills {
+				x.takenOver(parked, began)
+			}
 			x.whole()
 		})
+	}
+}
+
+// takenOver expects that another worker went on with the job of every barrier within
+// takeover, and brought it to its end: one service and one secret of each container
+// that was to run.
+func (x *chaos) takenOver(parked []parkedJob, killed time.Time) {
+	x.t.Helper()
+	alive := 0
+	for _, p := range parked {
+		j := x.wait(p.job, patience)
+		if j.Status != ide.JobSucceeded {
+			x.t.Errorf("%s: the job ended %s: %+v", p.barrier, j.Status, j.Error)
+		}
+		late := firstStep(j, 2).Sub(killed)
+		if late > takeover {
+			x.t.Errorf("%s: another worker went on after %s, want at most %s", p.barrier, late, takeover)
+		}
+		want := ide.Running
+		if strings.HasPrefix(p.barrier, "stop") {
+			want = ide.Stopped
+		} else {
+			alive++
+		}
+		if got := x.get(p.id).Status; got != want {
+			x.t.Errorf("%s: the container is %s, want %s", p.barrier, got, want)
+		}
+		x.t.Logf("%-32s taken over after %5.1f s", p.barrier, late.Seconds())
+	}
+	if m := x.made(); len(m.services) != alive || len(m.secrets) != alive {
+		x.t.Errorf("the engine has %d services and %d secrets, want %d of each: %+v", len(m.services), len(m.secrets), alive, m)
 	}
 }
 
@@ -173,10 +211,10 @@ func (x *chaos) park() (all []parkedJob) {
 
 // ask asks for a container whose workspace is in the store. Right after a worker
 // has begun its node takes none for a moment: its filter is not known to stand.
-func (x *chaos) ask(prefix string) (s functions.StartAnswer) {
-	x.t.Helper()
-	x.eventually("a start is admitted", 30*time.Second, func() error {
-		a, err := x.call("POST", "/api/containers/start",
+func (c *cluster) ask(prefix string) (s functions.StartAnswer) {
+	c.t.Helper()
+	c.eventually("a start is admitted", patience, func() error {
+		a, err := c.call("POST", "/api/containers/start",
 			fmt.Sprintf(`{"s3Bucket":"work","s3Prefix":%q,"awsAccessKeyId":%q,"awsSecretAccessKey":%q}`, prefix, s3Key, s3Secret))
 		if err == nil && a.status != http.StatusAccepted {
 			err = errors.New(a.String())
@@ -209,7 +247,7 @@ func (c *cluster) whole() {
 	}
 	slices.Sort(live)
 	slices.Sort(all)
-	c.eventually("Swarm, nodes and reservations follow from the records", 2*time.Minute, func() error {
+	c.eventually("Swarm, nodes and reservations follow from the records", patience, func() error {
 		m := c.made()
 		reserved, err := c.rdb.HKeys(context.Background(), "{berth}:res").Result()
 		if err != nil {
@@ -282,7 +320,7 @@ func (x *chaos) reboot() {
 	}
 	x.lab.StopEngine("n1", lab.Power)
 	x.lab.StartEngine("n1")
-	x.eventually("Swarm has put an edge there again", time.Minute, func() error {
+	x.eventually("Swarm has put an edge there again", patience, func() error {
 		return x.lab.EdgeCommand(context.Background(), "n1", "true").Run()
 	})
 	x.boot()

@@ -252,7 +252,7 @@ func TestPersonWithABrowser(t *testing.T) {
 		chromedp.KeyEvent("written in the workbench"),
 		chromedp.KeyEvent("s", chromedp.KeyModifiers(chromedp.ModifierCtrl)),
 	)
-	c.eventually("what was typed is in the bucket", time.Minute, func() error {
+	c.eventually("what was typed is in the bucket", patience, func() error {
 		if got, err := s3.plain("person/notes.txt"); !strings.Contains(got, "from the bucket\nwritten in the workbench") {
 			return fmt.Errorf("it has %q, %v", got, err)
 		}
@@ -268,7 +268,7 @@ func TestPersonWithABrowser(t *testing.T) {
 		chromedp.KeyEvent(kb.Enter),
 	)
 	b.shot("terminal")
-	c.eventually("the web server answers", time.Minute, func() error {
+	c.eventually("the web server answers", patience, func() error {
 		if a := c.open(s.URLs.WebServer + "/notes.txt"); a.status != http.StatusOK || !strings.Contains(string(a.body), "written in the workbench") {
 			return fmt.Errorf("%s", a)
 		}
@@ -292,7 +292,7 @@ func TestPersonWithABrowser(t *testing.T) {
 	b.login(s.URLs.Code, passwords.Code)
 	b.openFile("notes.txt", "written in the workbench")
 	b.shot("again")
-	c.eventually("the web server is started again", time.Minute, func() error {
+	c.eventually("the web server is started again", patience, func() error {
 		if a := c.open(s.URLs.WebServer + "/notes.txt"); a.status != http.StatusOK {
 			return fmt.Errorf("%s", a)
 		}

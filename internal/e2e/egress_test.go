@@ -23,6 +23,7 @@ import (
 func (c *cluster) metadata() string {
 	c.t.Helper()
 	const addr = "169.254.169.254"
+	alone(c.t, c.lab, "metadata")
 	ip := func(args ...string) {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			c.t.Errorf("%v: %v %s", args, err, out)
@@ -78,9 +79,12 @@ func TestEgress(t *testing.T) {
 			t.Errorf("a container reaches %s at %s", what, addr)
 		}
 	}
-	if err := c.look(one.ID, n.Addr+":53"); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("a container does not reach DNS over TCP: %v", err)
-	}
+	c.eventually("a container reaches DNS over TCP", patience, func() error {
+		if err := c.look(one.ID, n.Addr+":53"); !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
+		return nil
+	})
 	if conn, err := dialIn(c.net)(t.Context(), "tcp", private.Addr().String()); err != nil {
 		t.Errorf("an edge does not reach the private address: %v", err)
 	} else {
@@ -90,13 +94,13 @@ func TestEgress(t *testing.T) {
 	// the exceptions
 	c.end(w, syscall.SIGTERM)
 	w = c.worker("n1", "S3_ENDPOINT=http://"+store.Addr().String())
-	c.eventually("the store answers", 30*time.Second, func() error { return c.look(one.ID, store.Addr().String()) })
+	c.eventually("the store answers", patience, func() error { return c.look(one.ID, store.Addr().String()) })
 	if err := c.look(one.ID, private.Addr().String()); err == nil {
 		t.Error("the store's exception is for all ports of its address")
 	}
 	c.end(w, syscall.SIGTERM)
 	w = c.worker("n1", "EGRESS_ALLOW="+l.ClientAddr)
-	c.eventually("what is allowed answers", 30*time.Second, func() error { return c.look(one.ID, private.Addr().String()) })
+	c.eventually("what is allowed answers", patience, func() error { return c.look(one.ID, private.Addr().String()) })
 	if err := c.look(one.ID, n.Addr+":2377"); err == nil {
 		t.Error("what is not allowed answers")
 	}
@@ -110,7 +114,7 @@ func TestEgress(t *testing.T) {
 	if err := egress(n, c).Remove(); err != nil {
 		t.Fatal(err)
 	}
-	c.eventually("the rules stand again", 30*time.Second, func() error {
+	c.eventually("the rules stand again", patience, func() error {
 		standing, err := egress(n, c).Standing()
 		if !standing {
 			return errors.Join(err, errors.New("they do not"))
@@ -122,7 +126,7 @@ func TestEgress(t *testing.T) {
 	}
 	c.worker("n1", "EGRESS=off")
 	for what, addr := range refused {
-		c.eventually("with EGRESS=off "+what+" is reached", 30*time.Second, func() error { return c.look(one.ID, addr) })
+		c.eventually("with EGRESS=off "+what+" is reached", patience, func() error { return c.look(one.ID, addr) })
 	}
 }
 
@@ -142,7 +146,7 @@ func (c *cluster) uplink(n lab.Node) string {
 func (c *cluster) isolationTest(env ...string) map[string]doctor.Finding {
 	c.t.Helper()
 	n := c.lab.Nodes[0]
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cmd := c.lab.EdgeCommand(ctx, "n1", os.Getenv("BERTH_BIN"), "doctor", "isolation", "-o", "json")
 	cmd.Env = append(append(append(cmd.Env, c.env...), "DOCKER_HOST="+n.Sock, fmt.Sprintf("LISTEN=:%d", c.apiPort)), env...)
@@ -207,7 +211,7 @@ func TestDoctorIsolation(t *testing.T) {
 		c.worker("n2")
 	}
 	for _, n := range c.lab.Nodes {
-		c.eventually("egress rules stand on "+n.Name, 30*time.Second, func() error {
+		c.eventually("egress rules stand on "+n.Name, patience, func() error {
 			if standing, err := egress(n, c).Standing(); err != nil || !standing {
 				return fmt.Errorf("they stand: %t, %v", standing, err)
 			}

@@ -20,6 +20,7 @@ import (
 // TestHardening asks the engine what containers are held by: one of the default
 // template, and one of a template whose image bears more.
 func TestHardening(t *testing.T) {
+	crowd(t)
 	file := filepath.Join(t.TempDir(), "templates.yaml")
 	text := "templates:\n- {name: hard, readOnly: true, capabilities: [CHOWN], resources: {pids: 64}}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

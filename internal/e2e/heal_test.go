@@ -36,13 +36,14 @@ func (c *cluster) status(id string, want ide.Status, within time.Duration) opena
 // TestCrashLoop: a program that keeps dying is stopped with its files saved,
 // and its history has its last lines.
 func TestCrashLoop(t *testing.T) {
+	crowd(t)
 	s3 := newStore(t, lab.Open(t))
 	c := newCluster(t, s3.settings("SAVE_INTERVAL=600s")...)
 	c.worker("n1")
 	s := c.saved("loop")
 	c.write("n1", s.ID, "f", "kept")
 	last := ""
-	c.eventually("it is given up", 2*time.Minute, func() error {
+	c.eventually("it is given up", patience, func() error {
 		got := c.get(s.ID)
 		if got.Status == ide.Failed {
 			return nil
@@ -89,7 +90,7 @@ func TestNodeIsCutOff(t *testing.T) {
 	l.Cut("n2")
 	began := time.Now()
 	c.write("n2", s.ID, "f", "cut off")
-	got := c.status(s.ID, ide.Failed, time.Minute)
+	got := c.status(s.ID, ide.Failed, patience)
 	t.Logf("reported %.1f s after the cut", time.Since(began).Seconds())
 	if got.Error == nil || got.Error.Code != ide.WorkspaceUnsaved || !got.Unsaved || got.ShutdownReason != ide.ByError {
 		t.Errorf("got %+v, unsaved %t, %q", got.Error, got.Unsaved, got.ShutdownReason)
@@ -109,13 +110,9 @@ func TestNodeIsCutOff(t *testing.T) {
 	}
 	c.end(w, syscall.SIGKILL) // Swarm ends its container, on the overlay that it makes anew
 	l.Heal("n2")
-	c.eventually("an edge there reaches the control plane again", time.Minute, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		return l.EdgeCommand(ctx, "n2", "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%d", c.edgeAddress(), c.redisPort)).Run()
-	})
+	c.eventually("an edge there reaches the control plane again", patience, func() error { return c.reaches("n2") })
 	c.worker("n2")
-	c.eventually("what ran on the lost node has ended", 2*time.Minute, func() error {
+	c.eventually("what ran on the lost node has ended", patience, func() error {
 		if _, id, err := c.taskContainer("n2", s.ID); err == nil {
 			return fmt.Errorf("container %s is there", id)
 		}
@@ -132,7 +129,7 @@ func TestNodeIsCutOff(t *testing.T) {
 		t.Errorf("volumes of the node that was lost: %v, want the one with what was not saved", v)
 	}
 	c.succeed(ask[ide.Job](c, http.StatusAccepted, "DELETE", "/api/containers/"+s.ID+"?purge=true", "").ID)
-	c.eventually("after a purge it is gone", 30*time.Second, func() error {
+	c.eventually("after a purge it is gone", patience, func() error {
 		if v := c.volumes("n2"); len(v) > 0 {
 			return fmt.Errorf("there is %v", v)
 		}
@@ -143,36 +140,42 @@ func TestNodeIsCutOff(t *testing.T) {
 // TestRedisIsEmptied in the middle of everything: what Swarm knows comes back,
 // and nothing is doubled or left behind.
 func TestRedisIsEmptied(t *testing.T) {
+	crowd(t)
 	s3 := newStore(t, lab.Open(t))
 	c := newCluster(t, s3.settings("SAVE_DEADLINE=2s")...)
 	c.worker("n1")
 	want := map[string]openapi.ContainerAnswer{}
 	var stopped []string
+	var all []functions.StartAnswer
 	for i := range 14 {
-		s := c.saved(fmt.Sprint("p", i))
-		switch {
-		case i < 3:
-			c.succeed(c.stop(s.ID).ID)
-			stopped = append(stopped, s.ID)
-		case i == 3:
-			c.write("n1", s.ID, "f", "kept")
-			s3.refuse(http.StatusForbidden)
-			c.wait(c.stop(s.ID).ID, time.Minute)
-			s3.refuse(0)
-		}
+		all = append(all, c.ask(fmt.Sprint("p", i)))
+	}
+	for _, s := range all {
+		c.succeed(s.Job.ID)
+	}
+	var stops []string
+	for _, s := range all[:3] {
+		stopped, stops = append(stopped, s.ID), append(stops, c.stop(s.ID).ID)
+	}
+	c.write("n1", all[3].ID, "f", "kept")
+	s3.refuse(http.StatusForbidden, "p3")
+	c.wait(c.stop(all[3].ID).ID, 2*patience)
+	s3.refuse(0, "p3")
+	for _, job := range stops {
+		c.succeed(job)
+	}
+	for _, s := range all {
 		want[s.ID] = c.get(s.ID)
 	}
 	var flying []string
 	for i := range 5 {
-		s := ask[functions.StartAnswer](c, http.StatusAccepted, "POST", "/api/containers/start",
-			fmt.Sprintf(`{"s3Bucket":"work","s3Prefix":"f%d","awsAccessKeyId":%q,"awsSecretAccessKey":%q}`, i, s3Key, s3Secret))
-		flying = append(flying, s.ID)
+		flying = append(flying, c.ask(fmt.Sprint("f", i)).ID)
 	}
 	if err := c.rdb.FlushAll(context.Background()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for id, was := range want {
-		c.eventually(id+" is back", time.Minute, func() error {
+		c.eventually(id+" is back", patience, func() error {
 			a, err := c.call("GET", "/api/containers/"+id, "")
 			if err == nil && a.status != http.StatusOK {
 				err = errors.New(a.String())
@@ -181,7 +184,7 @@ func TestRedisIsEmptied(t *testing.T) {
 		})
 		got := c.get(id)
 		if was.Unsaved {
-			got = c.status(id, ide.Stopped, 3*time.Minute) // the sweep has saved it by now
+			got = c.status(id, ide.Stopped, 2*patience) // the sweep has saved it by now
 			was.Status = ide.Stopped
 		}
 		type known struct {
@@ -202,7 +205,7 @@ func TestRedisIsEmptied(t *testing.T) {
 	}
 	services := 0
 	for _, id := range flying {
-		c.eventually(id+" has ended as something", time.Minute, func() error {
+		c.eventually(id+" has ended as something", patience, func() error {
 			a, err := c.call("GET", "/api/containers/"+id, "")
 			if err == nil && strings.Contains(string(a.body), `"status":"starting"`) {
 				err = errors.New("it is still starting")
@@ -216,14 +219,18 @@ func TestRedisIsEmptied(t *testing.T) {
 			services++
 		}
 	}
-	c.eventually("the Swarm has what the records say", time.Minute, func() error {
+	c.eventually("the Swarm has what the records say", patience, func() error {
 		if m := c.made(); len(m.services) != 10+services || len(m.secrets) != len(m.services) || len(m.configs) != 14+services {
 			return fmt.Errorf("%d services, %d secrets, %d configs; %d of the five came", len(m.services), len(m.secrets), len(m.configs), services)
 		}
 		return nil
 	})
+	var starts []string
 	for _, id := range stopped { // with the credentials that were sealed
-		c.succeed(ask[ide.Job](c, http.StatusAccepted, "POST", "/api/containers/"+id+"/start", "").ID)
+		starts = append(starts, ask[ide.Job](c, http.StatusAccepted, "POST", "/api/containers/"+id+"/start", "").ID)
+	}
+	for _, job := range starts {
+		c.succeed(job)
 	}
 }
 

@@ -16,17 +16,12 @@ import (
 // API processes, while the worker is killed every second and another takes
 // its place.
 func TestSameKeyWhileWorkersAreKilled(t *testing.T) {
+	crowd(t)
 	c := newCluster(t)
 	second := c.apiPort + 2
 	c.start("api", fmt.Sprintf("LISTEN=:%d", second))
 	replicas := []*http.Client{c.http, clientIn(c.net, fmt.Sprintf("127.0.0.1:%d", second))}
-	c.eventually("the second API answers", 30*time.Second, func() error {
-		res, err := replicas[1].Get("http://localhost/livez")
-		if err == nil {
-			res.Body.Close()
-		}
-		return err
-	})
+	c.answers(replicas[1])
 	worker := c.worker("n1")
 
 	const times, kills = 50, 6

@@ -31,6 +31,7 @@ func (c *cluster) history(id, kind string) (types []string, last openapi.EventAn
 // idle although it is probed all the time, is warned, is saved and stops by
 // itself, and its files are in the bucket.
 func TestInactivity(t *testing.T) {
+	crowd(t)
 	s3 := newStore(t, lab.Open(t))
 	c := newCluster(t, s3.settings("PROBE_INTERVAL=2s", "IDLE_WARNING=10s")...)
 	c.worker("n1")
@@ -45,7 +46,7 @@ func TestInactivity(t *testing.T) {
 	if a := c.open(s.URLs.WebServer); a.status >= 500 && a.header.Get(ide.NoServerHeader) == "" {
 		t.Fatalf("the web port: got %d", a.status)
 	}
-	c.eventually("the visit is known", 30*time.Second, func() error {
+	c.eventually("the visit is known", patience, func() error {
 		i := c.get(s.ID).Idle
 		if i == nil || i.LastActivity == nil || i.Source != ide.UseWeb || i.LastActivity.Before(visited.Add(-time.Second)) || i.StopsAt == nil {
 			return fmt.Errorf("got %+v", i)
@@ -57,20 +58,20 @@ func TestInactivity(t *testing.T) {
 	})
 	used := c.get(s.ID).Idle.LastActivity
 
-	c.eventually("its users are warned", 90*time.Second, func() error {
+	c.eventually("its users are warned", patience, func() error {
 		types, e := c.history(s.ID, "container.idle_warning")
 		if e.Receipt == nil {
 			return fmt.Errorf("events %v", types)
 		}
-		if r := e.Receipt; r.Source != ide.UseWeb || r.LastActivity.Sub(*used).Abs() > 2*time.Second || r.StopsAt == nil || r.StopsAt.Sub(e.At) < 9*time.Second {
-			t.Errorf("got receipt %+v of %s, want the visit at %s and ten seconds", r, e.At, used)
+		if r := e.Receipt; r.Source != ide.UseWeb || r.LastActivity.Before(*used) || e.At.Sub(r.LastActivity) < 15*time.Second || r.StopsAt == nil || !r.StopsAt.After(e.At) {
+			t.Errorf("got receipt %+v of %s, want the visit at %s, long ago, and a later stop", r, e.At, used)
 		}
 		return nil
 	})
 	if h := c.get(s.ID).Health; h == nil || h.Status != "healthy" || !h.LastCheck.After(*used) {
 		t.Errorf("got health %+v, want it probed since the visit at %s", h, used)
 	}
-	c.eventually("it stops by itself", 90*time.Second, func() error {
+	c.eventually("it stops by itself", patience, func() error {
 		if got := c.get(s.ID); got.Status != ide.Stopped {
 			return fmt.Errorf("it is %s", got.Status)
 		}
@@ -84,8 +85,12 @@ func TestInactivity(t *testing.T) {
 		t.Errorf("the bucket has %q, %v", text, err)
 	}
 	types, stop := c.history(s.ID, "container.idle_stop")
-	if want := "starting running idle_warning idle_stop stopping stopped"; strings.Join(types, " ") != want || stop.By != "sweep-idle" {
-		t.Errorf("got events %q by %q, want %q", types, stop.By, want)
+	told := strings.Join(types, " ") // a machine that stood still before the visit may have warned before it, too
+	if !strings.HasPrefix(told, "starting running ") || !strings.HasSuffix(told, " idle_warning idle_stop stopping stopped") || stop.By != "sweep-idle" {
+		t.Errorf("got events %q by %q, want that it ran, was warned and then stopped", told, stop.By)
+	}
+	if _, warning := c.history(s.ID, "container.idle_warning"); stop.At.Before(warning.At.Add(9 * time.Second)) {
+		t.Errorf("it was warned at %s and stopped at %s, want ten seconds between", warning.At, stop.At)
 	}
 	if m, v := c.made(), c.volumes("n1"); len(m.services)+len(m.secrets)+len(v) > 0 {
 		t.Errorf("the engine still has %+v, volumes %v", m, v)
@@ -99,6 +104,7 @@ func TestInactivity(t *testing.T) {
 // TestKeepaliveAndRunNow: what is kept alive stays, and a sweep that is paused
 // everywhere runs when it is asked for.
 func TestKeepaliveAndRunNow(t *testing.T) {
+	crowd(t)
 	c := newCluster(t, "IDLE_WARNING=1s", "IDLE_TIMEOUT=4s")
 	c.worker("n1")
 	paused := ask[functions.Schedule](c, http.StatusOK, "POST", "/api/schedules/idle-sweep/pause", "")
@@ -116,7 +122,7 @@ func TestKeepaliveAndRunNow(t *testing.T) {
 	if kept.StopsAt == nil || time.Until(*kept.StopsAt) < 50*time.Minute {
 		t.Errorf("got %+v", kept)
 	}
-	c.eventually("its timeout is over", 30*time.Second, func() error {
+	c.eventually("its timeout is over", patience, func() error {
 		if i := c.get(s.ID).Idle; time.Since(*i.LastActivity) < 5*time.Second {
 			return errors.New("not yet")
 		}

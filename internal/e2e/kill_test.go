@@ -37,72 +37,9 @@ var (
 		around("looking for tasks", `^GET /tasks$`), around("record", `^POST /configs/[^/]+/update$`))
 )
 
-// takeover is how soon another worker must go on with a killed worker's job.
-const takeover = 20 * time.Second
-
-// TestWorkerKilledAtEveryStep parks one container at every barrier of create
-// and of stop, kills the worker, and expects that another goes on with all of
-// them, and that the engine has one service of each or none.
-func TestWorkerKilledAtEveryStep(t *testing.T) {
-	c := newCluster(t)
-	// the worker under test reaches its engine through the proxy only; it
-	// starts first, so that its own calls are over when barriers are armed
-	proxy := newEngineProxy(t, c.lab.Nodes[0].Sock)
-	keeper := c.worker("n1", "WORKER_CONCURRENCY=40")
-	var running []string // to be stopped
-	for range stopBarriers {
-		running = append(running, c.create().ID)
-	}
-	for _, id := range running {
-		c.succeed("container-create:" + id + ":1")
-	}
-	c.end(keeper, syscall.SIGTERM)
-	// following and publishing also list tasks: with no manager's report
-	// loop in the way the only calls are those of jobs
-	victim := c.worker("n1", "DOCKER_HOST="+proxy.Host, "WORKER_CONCURRENCY=40")
-
-	type parked struct{ barrier, job, id string }
-	var all []parked
-	for _, b := range createBarriers {
-		proxy.arm(b)
-		s := c.create()
-		proxy.await(t)
-		all = append(all, parked{"create, " + b.name, s.Job.ID, s.ID})
-	}
-	for i, b := range stopBarriers {
-		proxy.arm(b)
-		j := c.stop(running[i])
-		proxy.await(t)
-		all = append(all, parked{"stop, " + b.name, j.ID, running[i]})
-	}
-	killed := time.Now()
-	c.end(victim, syscall.SIGKILL)
-	c.worker("n1", "WORKER_CONCURRENCY=40")
-
-	var alive []string
-	for _, p := range all {
-		j := c.wait(p.job, 2*time.Minute)
-		if j.Status != ide.JobSucceeded {
-			t.Errorf("%s: the job ended %s: %+v", p.barrier, j.Status, j.Error)
-		}
-		if late := firstStep(j, 2).Sub(killed); late > takeover {
-			t.Errorf("%s: another worker went on after %s, want at most %s", p.barrier, late, takeover)
-		}
-		want := ide.Running
-		if strings.HasPrefix(p.barrier, "stop") {
-			want = ide.Stopped
-		} else {
-			alive = append(alive, "berth-"+p.id)
-		}
-		if got := c.get(p.id).Status; got != want {
-			t.Errorf("%s: the container is %s, want %s", p.barrier, got, want)
-		}
-		t.Logf("%-32s taken over after %5.1f s", p.barrier, firstStep(j, 2).Sub(killed).Seconds())
-	}
-	if m := c.made(); len(m.services) != len(alive) || len(m.secrets) != len(alive) {
-		t.Errorf("the engine has %d services and %d secrets, want %d of each: %+v", len(m.services), len(m.secrets), len(alive), m)
-	}
-}
+// takeover is how soon another worker must go on with a killed worker's job: a lease
+// of 10 s, a sweep every 5 s, and what a busy machine needs.
+const takeover = time.Minute
 
 // firstStep is when an attempt began its first step. An attempt that found
 // nothing left to do has none: then it is when the job ended.
@@ -119,6 +56,7 @@ func firstStep(j ide.Job, attempt int) time.Time {
 // than its lease, while another finishes it and then stops the container: the
 // worker that wakes up must not bring it back.
 func TestPausedWorkerResumes(t *testing.T) {
+	crowd(t)
 	c := newCluster(t)
 	proxy := newEngineProxy(t, c.lab.Nodes[0].Sock)
 	paused := c.worker("n1", "DOCKER_HOST="+proxy.Host)
@@ -131,11 +69,9 @@ func TestPausedWorkerResumes(t *testing.T) {
 	c.worker("n1")
 	c.succeed(s.Job.ID)
 	c.succeed(c.stop(s.ID).ID)
-	for time.Since(stopped) < 40*time.Second {
-		time.Sleep(100 * time.Millisecond) // the pause is what is tested
-	}
+	time.Sleep(time.Until(stopped.Add(15 * time.Second))) // longer than a lease: the pause is what is tested
 	syscall.Kill(paused.cmd.Process.Pid, syscall.SIGCONT)
-	c.eventually("the resumed worker notices", 30*time.Second, func() error {
+	c.eventually("the resumed worker notices", patience, func() error {
 		if !strings.Contains(paused.log.String(), "somebody else goes on") {
 			return fmt.Errorf("log: %s", tail(paused.log.String()))
 		}
@@ -153,6 +89,7 @@ func TestPausedWorkerResumes(t *testing.T) {
 // that admits a start. Before: nothing has happened. After: the container
 // comes, although nobody delivered its job.
 func TestAPIKilledAroundTheEnqueue(t *testing.T) {
+	crowd(t)
 	for _, tc := range []struct {
 		name, cut string
 		want      int
@@ -161,13 +98,14 @@ func TestAPIKilledAroundTheEnqueue(t *testing.T) {
 		{"between script and enqueue", "asynq:", 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			crowd(t)
 			c := newCluster(t)
 			c.worker("n1")
 			proxy := newRedisProxy(t, c.net, fmt.Sprintf("127.0.0.1:%d", c.redisPort))
 			port := c.edgePort + 1
 			api := c.start("api", fmt.Sprintf("LISTEN=:%d", port), "REDIS_URL=redis://"+proxy.addr)
 			second := clientIn(c.net, fmt.Sprintf("127.0.0.1:%d", port))
-			c.eventually("the second API answers", 30*time.Second, func() error {
+			c.eventually("the second API answers", patience, func() error {
 				res, err := second.Get("http://localhost/readyz")
 				if err == nil {
 					res.Body.Close()

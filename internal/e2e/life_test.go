@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"berth/internal/ide"
 	"berth/openapi"
@@ -13,6 +12,7 @@ import (
 // TestOneLife is the way of every container: start, look, open, stop, start
 // again, purge.
 func TestOneLife(t *testing.T) {
+	crowd(t)
 	c := newCluster(t)
 	c.worker("n1")
 	started := c.create()
@@ -87,6 +87,7 @@ func (c *cluster) opens(id string, urls ide.URLs) {
 }
 
 func TestProbeNow(t *testing.T) {
+	crowd(t)
 	c := newCluster(t)
 	c.worker("n1")
 	s := c.create()
@@ -100,17 +101,18 @@ func TestProbeNow(t *testing.T) {
 }
 
 func TestStopWhileStarting(t *testing.T) {
+	crowd(t)
 	c := newCluster(t)
 	c.worker("n1")
 	s := c.create()
-	c.eventually("the service is being made", 30*time.Second, func() error {
+	c.eventually("the service is being made", patience, func() error {
 		if len(c.made().services) == 0 {
 			return http.ErrNoLocation
 		}
 		return nil
 	})
 	c.succeed(c.stop(s.ID).ID)
-	if j := c.wait(s.Job.ID, time.Minute); j.Status != ide.JobCanceled {
+	if j := c.wait(s.Job.ID, patience); j.Status != ide.JobCanceled {
 		t.Errorf("the start: got %s, want canceled", j.Status)
 	}
 	if got := c.get(s.ID).Status; got != ide.Stopped {
@@ -122,11 +124,12 @@ func TestStopWhileStarting(t *testing.T) {
 }
 
 func TestCancelAStart(t *testing.T) {
+	crowd(t)
 	c := newCluster(t)
 	c.worker("n1")
 	s := c.create()
 	ask[ide.Job](c, http.StatusAccepted, "DELETE", "/api/jobs/"+s.Job.ID, "")
-	if j := c.wait(s.Job.ID, time.Minute); j.Status != ide.JobCanceled && j.Status != ide.JobSucceeded {
+	if j := c.wait(s.Job.ID, patience); j.Status != ide.JobCanceled && j.Status != ide.JobSucceeded {
 		t.Errorf("got %s", j.Status)
 	} else if j.Status == ide.JobCanceled {
 		got := c.get(s.ID)

@@ -3,12 +3,16 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"berth/internal/ide"
+	"berth/internal/lab"
+	"berth/internal/store"
 	"berth/openapi"
 
 	"github.com/docker/docker/api/types/container"
@@ -97,14 +101,16 @@ func (c *cluster) edgeAddress() string {
 	return ""
 }
 
-// cleanUp stops and purges every container with a fresh worker, whatever the
+// cleanUp stops and purges every container with fresh workers, whatever the
 // test did to the others, and looks for what was left behind.
 func (c *cluster) cleanUp() {
+	var berth []*process
 	for _, p := range c.all {
-		if p.name != "network on n1" && p.name != "redis on n1" {
-			c.end(p, syscall.SIGTERM)
+		if !slices.Contains(base, p.name) {
+			berth = append(berth, p)
 		}
 	}
+	c.endEach(berth)
 	select {
 	case <-c.redis.done:
 		c.startRedis()
@@ -112,31 +118,82 @@ func (c *cluster) cleanUp() {
 		syscall.Kill(c.redis.cmd.Process.Pid, syscall.SIGCONT)
 	}
 	c.api()
-	c.worker("n1")
+	if nodes := c.used(); len(nodes) > 0 {
+		workers := map[string]*process{}
+		for _, node := range nodes {
+			if node != "n1" {
+				c.eventually("an edge on "+node+" reaches the control plane", patience, func() error { return c.reaches(node) })
+			}
+			workers[node] = c.startWorker(node)
+		}
+		for node, p := range workers {
+			c.placeable(node, p)
+		}
+	}
 	c.purge()
 }
 
-// purge stops and purges every container, and looks for what was left behind.
-func (c *cluster) purge() {
-	for _, status := range ide.Statuses() {
-		for {
-			list := ask[openapi.ContainerList](c, http.StatusOK, "GET", "/api/containers?limit=200&status="+string(status), "")
-			if len(list.Containers) == 0 {
-				break
-			}
-			var jobs []string
-			for _, one := range list.Containers {
-				a, err := c.call("DELETE", "/api/containers/"+one.ID+"?purge=true", "")
-				var j ide.Job
-				if err == nil && json.Unmarshal(a.body, &j) == nil && a.status == http.StatusAccepted {
-					jobs = append(jobs, j.ID)
-				}
-			}
-			for _, j := range jobs {
-				c.wait(j, time.Minute)
-			}
+// used names the nodes on which the cluster has something, and the first if there
+// is any: its worker runs the jobs.
+func (c *cluster) used() (names []string) {
+	c.t.Helper()
+	var all []ide.Container
+	c.eventually("the records can be read", patience, func() (err error) {
+		all, _, err = c.store.Containers(context.Background(), store.Filter{Limit: 1000})
+		return err
+	})
+	for i, n := range c.lab.Nodes {
+		id := c.engineID(n)
+		if i == 0 && len(all) > 0 || id != "" && slices.ContainsFunc(all, func(one ide.Container) bool { return one.Node == id || slices.Contains(one.Kept, id) }) {
+			names = append(names, n.Name)
 		}
 	}
+	return names
+}
+
+// engineID is the ID of a node in the Swarm, empty where its engine does not answer.
+func (c *cluster) engineID(n lab.Node) string {
+	c.t.Helper()
+	e, err := client.NewClientWithOpts(client.WithHost(n.Sock), client.WithAPIVersionNegotiation())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer e.Close()
+	info, err := e.Info(context.Background())
+	if err != nil {
+		return ""
+	}
+	return info.Swarm.NodeID
+}
+
+// reaches says whether a node's edge reaches the control plane.
+func (c *cluster) reaches(node string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return c.lab.EdgeCommand(ctx, node, "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%d", c.edgeAddress(), c.redisPort)).Run()
+}
+
+// purge stops and purges every container, all at once, and looks for what was left
+// behind.
+func (c *cluster) purge() {
+	c.eventually("all containers are purged", patience, func() error {
+		list := ask[openapi.ContainerList](c, http.StatusOK, "GET", "/api/containers?limit=200", "")
+		var jobs []string
+		for _, one := range list.Containers {
+			a, err := c.call("DELETE", "/api/containers/"+one.ID+"?purge=true", "")
+			var j ide.Job
+			if err == nil && json.Unmarshal(a.body, &j) == nil && a.status == http.StatusAccepted {
+				jobs = append(jobs, j.ID)
+			}
+		}
+		for _, j := range jobs {
+			c.wait(j, patience)
+		}
+		if len(list.Containers) > 0 {
+			return fmt.Errorf("%d containers were there", len(list.Containers))
+		}
+		return nil
+	})
 	if m := c.made(); len(m.services)+len(m.secrets)+len(m.configs) > 0 {
 		c.t.Errorf("left behind: %+v", m)
 	}

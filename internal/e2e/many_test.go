@@ -56,9 +56,10 @@ var shakes = map[string]func(x *chaos){
 }
 
 // TestManyUnderFaults creates and stops containers, at most 8 at a time, while
-// something fails every 2 s. MANY is how many (100 in make chaos), SEED repeats
-// a run's faults.
+// something fails every 2 s. MANY is how many (100 in make chaos), E2E_SEED
+// chooses other faults.
 func TestManyUnderFaults(t *testing.T) {
+	crowd(t)
 	many := 10
 	if os.Getenv("CHAOS") == "all" {
 		many = 100
@@ -66,12 +67,7 @@ func TestManyUnderFaults(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("MANY")); err == nil {
 		many = n
 	}
-	seed := uint64(time.Now().UnixNano())
-	if n, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
-		seed = n
-	}
-	t.Logf("SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := rand.New(rand.NewPCG(seed(t), 0))
 	s3 := newStore(t, lab.Open(t))
 	x := &chaos{s3: s3, cluster: newCluster(t, s3.settings("SAVE_INTERVAL=600s")...)}
 	x.apis = x.processes["api"]
@@ -163,10 +159,10 @@ func (x *chaos) oneLife(t *testing.T, i int) (ended []ide.Job) {
 	return ended
 }
 
-// insist asks until it is answered as wanted, for five minutes.
+// insist asks until it is answered as wanted.
 func (x *chaos) insist(t *testing.T, method, path, body, key string, want int, out any, ok func() bool) bool {
-	var err error
-	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); {
+	var last error
+	answered := poll(5*time.Minute, func() (err error) {
 		var headers []string
 		if key != "" {
 			headers = []string{"Idempotency-Key", key}
@@ -175,13 +171,14 @@ func (x *chaos) insist(t *testing.T, method, path, body, key string, want int, o
 		a, err = x.call(method, path, body, headers...)
 		if err == nil && a.status == want {
 			if err = json.Unmarshal(a.body, out); err == nil && (ok == nil || ok()) {
-				return true
+				return nil
 			}
-		} else if err == nil {
-			err = errors.New(a.String())
 		}
-		time.Sleep(100 * time.Millisecond)
+		last = errors.Join(err, errors.New(a.String()))
+		return last
+	})
+	if !answered {
+		t.Errorf("%s %s: not within 5 minutes: %v", method, path, last)
 	}
-	t.Errorf("%s %s: not within 5 minutes: %v", method, path, err)
-	return false
+	return answered
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"syscall"
 	"testing"
-	"time"
 
 	"berth/internal/ide"
 	"berth/openapi"
@@ -30,10 +29,11 @@ func TestMovesSurviveTheirWorker(t *testing.T) {
 	x.worker("n2")
 	var all []string
 	for i := range moveBarriers {
-		s := x.ask(fmt.Sprint("m", i))
-		x.succeed(s.Job.ID)
-		all = append(all, s.ID)
-		x.write(x.nodeOf(s.ID), s.ID, "f", fmt.Sprint("of ", i))
+		all = append(all, x.ask(fmt.Sprint("m", i)).ID)
+	}
+	for i, id := range all {
+		x.succeed("container-create:" + id + ":1")
+		x.write(x.nodeOf(id), id, "f", fmt.Sprint("of ", i))
 	}
 	x.end(w, syscall.SIGTERM)
 	x.victim = x.worker("n1", "DOCKER_HOST="+x.proxy.Host, "WORKER_CONCURRENCY=40")
@@ -90,7 +90,7 @@ func TestDrainsSurviveTheirWorker(t *testing.T) {
 		x.end(w1, syscall.SIGKILL)
 		w1 = x.worker("n1")
 		x.succeed(drain.ID)
-		x.nodeIs("n2", "drained and empty", 30*time.Second, func(n openapi.NodeRow) bool { return n.Availability == "drain" && n.Containers == 0 })
+		x.nodeIs("n2", "drained and empty", patience, func(n openapi.NodeRow) bool { return n.Availability == "drain" && n.Containers == 0 })
 		if got := x.get(s.ID); got.Status != ide.Running || x.nodeOf(s.ID) != "n1" {
 			t.Fatalf("%s: it is %s on %s, want it running on n1", b.name, got.Status, x.nodeOf(s.ID))
 		}
@@ -99,14 +99,14 @@ func TestDrainsSurviveTheirWorker(t *testing.T) {
 		}
 		x.end(w2, syscall.SIGTERM)
 		edge := func() error { return x.lab.EdgeCommand(context.Background(), "n2", "true").Run() }
-		x.eventually("the node's edge has gone with the drain", time.Minute, func() error {
+		x.eventually("the node's edge has gone with the drain", patience, func() error {
 			if edge() == nil {
 				return errors.New("it runs")
 			}
 			return nil
 		})
 		x.job("POST", "/api/nodes/n2/activate", "")
-		x.eventually("the node's edge is back", time.Minute, edge)
+		x.eventually("the node's edge is back", patience, edge)
 		w2 = x.worker("n2")
 	}
 	x.whole()

@@ -38,7 +38,7 @@ func dialFrom(netns string) func(context.Context, string, string) (net.Conn, err
 				done <- result{err: err}
 				return
 			}
-			d := net.Dialer{Timeout: 3 * time.Second, FallbackDelay: -1}
+			d := net.Dialer{Timeout: 30 * time.Second, FallbackDelay: -1}
 			conn, err := d.DialContext(ctx, network, addr)
 			done <- result{conn, err}
 		}()

@@ -65,7 +65,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	began := time.Now()
 	said := func(what string) { t.Logf("%6.1f s  %s", time.Since(began).Seconds(), what) }
 
-	c.eventually("the join command is known", 30*time.Second, func() error {
+	c.eventually("the join command is known", patience, func() error {
 		a, err := c.call("GET", "/api/nodes/join-token?role=worker", "")
 		if err == nil && (a.status != http.StatusOK || !strings.Contains(string(a.body), "docker swarm join --token SWMTKN-") || a.header.Get("Cache-Control") != "no-store") {
 			err = fmt.Errorf("it answers %d", a.status)
@@ -82,12 +82,12 @@ func TestNodesComeAndGo(t *testing.T) {
 	if _, err := engine.ImageInspect(context.Background(), image); err == nil {
 		t.Fatal("the new node has the image already")
 	}
-	c.nodeIs("n3", "known, and takes nothing yet", 30*time.Second, func(n openapi.NodeRow) bool { return !n.Placeable && slices.Contains(n.MissingImages, image) })
+	c.nodeIs("n3", "known, and takes nothing yet", patience, func(n openapi.NodeRow) bool { return !n.Placeable && slices.Contains(n.MissingImages, image) })
 	w3 := c.worker("n3")
 	if _, err := engine.ImageInspect(context.Background(), image); err != nil {
 		t.Fatalf("it takes containers without their image: %v", err)
 	}
-	row := c.nodeIs("n3", "placeable", time.Minute, func(n openapi.NodeRow) bool { return n.Placeable && len(n.MissingImages) == 0 })
+	row := c.nodeIs("n3", "placeable", patience, func(n openapi.NodeRow) bool { return n.Placeable && len(n.MissingImages) == 0 })
 	said("n3 has its image, and takes containers")
 
 	on := map[string]string{}
@@ -145,26 +145,22 @@ func TestNodesComeAndGo(t *testing.T) {
 			t.Errorf("after the drain %s has %q", file, text)
 		}
 	}
-	c.nodeIs("n3", "drained and empty", 30*time.Second, func(n openapi.NodeRow) bool { return n.Availability == "drain" && n.Containers == 0 })
+	c.nodeIs("n3", "drained and empty", patience, func(n openapi.NodeRow) bool { return n.Availability == "drain" && n.Containers == 0 })
 	c.end(w3, syscall.SIGTERM) // which Swarm does to a task
 	said("drained")
 
 	c.job("POST", "/api/nodes/n3/activate", "")
-	reaches := func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		return l.EdgeCommand(ctx, "n3", "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/%s/%d", c.edgeAddress(), c.redisPort)).Run()
-	}
-	c.eventually("an edge there reaches the control plane", time.Minute, reaches) // a new one: the old one is let in no more
+	reaches := func() error { return c.reaches("n3") }
+	c.eventually("an edge there reaches the control plane", patience, reaches) // a new one: the old one is let in no more
 	w3 = c.worker("n3")
 	said("activated")
 
 	l.Cut("n3")
-	c.nodeIs("n3", "down", time.Minute, func(n openapi.NodeRow) bool { return n.State == "down" && !n.Placeable })
+	c.nodeIs("n3", "down", patience, func(n openapi.NodeRow) bool { return n.State == "down" && !n.Placeable })
 	c.end(w3, syscall.SIGKILL)
 	l.Heal("n3")
-	c.nodeIs("n3", "ready", time.Minute, func(n openapi.NodeRow) bool { return n.State == "ready" })
-	c.eventually("an edge there reaches the control plane again", time.Minute, reaches)
+	c.nodeIs("n3", "ready", patience, func(n openapi.NodeRow) bool { return n.State == "ready" })
+	c.eventually("an edge there reaches the control plane again", patience, reaches)
 	w3 = c.worker("n3")
 	events, _, err := c.store.Changes(context.Background(), "0-0")
 	var told []string
@@ -173,8 +169,13 @@ func TestNodesComeAndGo(t *testing.T) {
 			told = append(told, e.Type)
 		}
 	}
-	if err != nil || !slices.Equal(told, []string{"node.down", "node.up"}) {
-		t.Errorf("events of the node: %v, %v", told, err)
+	for i, kind := range told { // a machine that stood still may have been down once more
+		if want := []string{"node.down", "node.up"}[i%2]; kind != want {
+			t.Errorf("events of the node: %v, want down and up in turn", told)
+		}
+	}
+	if err != nil || len(told) == 0 || len(told)%2 > 0 {
+		t.Errorf("events of the node: %v, %v, want that it is up in the end", told, err)
 	}
 	said("cut off, and back")
 
@@ -184,7 +185,7 @@ func TestNodesComeAndGo(t *testing.T) {
 		t.Errorf("removal of the last manager: got %s, %v", a, err)
 	}
 	c.job("DELETE", "/api/nodes/n3", "")
-	c.eventually("nothing is left of it", 30*time.Second, func() error {
+	c.eventually("nothing is left of it", patience, func() error {
 		if a, err := c.call("GET", "/api/nodes/"+row.ID, ""); err != nil || a.status != http.StatusNotFound {
 			return errors.Join(err, fmt.Errorf("it answers %s", a))
 		}

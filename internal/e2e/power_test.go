@@ -51,12 +51,12 @@ func TestClosedAfterTheEngine(t *testing.T) {
 		c.lab.StopEngine("n2", how)
 		c.lab.StartEngine("n2")
 		k := c.knock("n2", two[0].ID, two[1].ID, before)
-		c.eventually("both containers are back, and were knocked at", 90*time.Second, func() error { return k.shut(20) })
-		c.eventually("the node's edge is back", time.Minute, func() error { return c.lab.EdgeCommand(context.Background(), "n2", "true").Run() })
+		c.eventually("both containers are back, and were knocked at", patience, func() error { return k.shut(20) })
+		c.eventually("the node's edge is back", patience, func() error { return c.lab.EdgeCommand(context.Background(), "n2", "true").Run() })
 		began := time.Now()
 		workers = []*process{c.worker("n1"), c.worker("n2")}
 		for _, s := range two {
-			c.eventually("the URLs of "+s.ID+" answer", 30*time.Second, func() error {
+			c.eventually("the URLs of "+s.ID+" answer", patience, func() error {
 				if a := c.open(s.URLs.Code + "/login"); a.status != http.StatusOK || !strings.Contains(string(a.body), s.ID) {
 					return fmt.Errorf("got %s", a)
 				}
@@ -153,7 +153,7 @@ func inside(ctx context.Context, e *client.Client, id, before string) (pid int, 
 // are no page.
 func (k *knocks) ask(ctx context.Context, from string, pid int, own, addr string) {
 	for _, p := range ide.Ports {
-		status, err := page(ctx, pid, fmt.Sprintf("%s:%d", addr, p.Number))
+		status, err := page(ctx, pid, fmt.Sprintf("%s:%d", addr, p.Number), 200*time.Millisecond)
 		k.mu.Lock()
 		k.tries++
 		if err == nil && status != http.StatusServiceUnavailable {
@@ -161,17 +161,18 @@ func (k *knocks) ask(ctx context.Context, from string, pid int, own, addr string
 		}
 		k.mu.Unlock()
 	}
-	if status, err := page(ctx, pid, fmt.Sprintf("%s:%d", own, ide.PortCode.Number)); err == nil && status == http.StatusServiceUnavailable {
+	if status, err := page(ctx, pid, fmt.Sprintf("%s:%d", own, ide.PortCode.Number), 5*time.Second); err == nil && status == http.StatusServiceUnavailable {
 		k.mu.Lock()
 		k.rounds[from]++
 		k.mu.Unlock()
 	}
 }
 
-// page is the status of what a server answers to a process.
-func page(ctx context.Context, pid int, addr string) (int, error) {
+// page is the status of what a server answers to a process. One that is shut off
+// answers nothing.
+func page(ctx context.Context, pid int, addr string, within time.Duration) (int, error) {
 	asks := clientIn(pid, addr)
-	asks.Timeout = 200 * time.Millisecond
+	asks.Timeout = within
 	asks.Transport.(*http.Transport).DisableKeepAlives = true
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/", nil)
 	if err != nil {

@@ -128,7 +128,7 @@ func (p *engineProxy) await(t testing.TB) {
 	t.Helper()
 	select {
 	case <-p.parked:
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		t.Fatalf("nothing came to the barrier %+v", p.armed)

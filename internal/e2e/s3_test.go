@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -11,9 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"berth/internal/ide"
 	"berth/internal/lab"
@@ -27,7 +26,7 @@ type bucketStore struct {
 	endpoint string // as containers and workers see it
 
 	mu      sync.Mutex
-	refuses int // status that is answered instead; 0 is none
+	refuses map[string]int // status that is answered instead, by prefix; the empty one is of all
 }
 
 const (
@@ -46,36 +45,29 @@ func newStore(t testing.TB, l *lab.Lab) *bucketStore {
 		}
 	}
 	dir := t.TempDir()
-	s := &bucketStore{dir: filepath.Join(dir, "data")}
+	s := &bucketStore{dir: filepath.Join(dir, "data"), refuses: map[string]int{}}
 	for _, d := range []string{filepath.Join(s.dir, "work"), filepath.Join(dir, "iam")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := inner.Addr().String()
-	inner.Close()
+	addr := fmt.Sprintf("127.0.0.1:%d", takePorts(t, l, 1))
 	cmd := exec.Command(bin, "--port", addr, "--iam-dir", filepath.Join(dir, "iam"), "--quiet", "posix", s.dir)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s3Key, "ROOT_SECRET_KEY="+s3Secret)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	out := &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for end := time.Now().Add(20 * time.Second); ; {
+	if !poll(patience, func() error {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
-			break
 		}
-		if time.Now().After(end) {
-			t.Fatalf("versitygw does not answer: %s", out.String())
-		}
-		time.Sleep(20 * time.Millisecond)
+		return err
+	}) {
+		t.Fatalf("versitygw does not answer: %s", out)
 	}
 	outer, err := net.Listen("tcp", net.JoinHostPort(l.ClientAddr, "0"))
 	if err != nil {
@@ -88,10 +80,7 @@ func newStore(t testing.TB, l *lab.Lab) *bucketStore {
 		r.Out.Host = r.In.Host // it is signed
 	}}
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		refuses := s.refuses
-		s.mu.Unlock()
-		if refuses != 0 {
+		if refuses := s.refusal(r); refuses != 0 {
 			code := map[int]string{403: "AccessDenied", 404: "NoSuchBucket", 503: "SlowDown"}[refuses]
 			w.Header().Set("Content-Type", "application/xml")
 			w.WriteHeader(refuses)
@@ -105,11 +94,24 @@ func newStore(t testing.TB, l *lab.Lab) *bucketStore {
 	return s
 }
 
-// refuse answers every request with a status from now on; 0 ends that.
-func (s *bucketStore) refuse(status int) {
+// refuse answers every request, or those below a prefix, with a status from now on; 0
+// ends that.
+func (s *bucketStore) refuse(status int, prefix ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuses = status
+	s.refuses[strings.Join(prefix, "/")] = status
+}
+
+// refusal is the status with which a request is refused, or 0.
+func (s *bucketStore) refusal(r *http.Request) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for prefix, status := range s.refuses {
+		if status != 0 && (prefix == "" || strings.HasPrefix(r.URL.Path, "/work/"+prefix+"/") || strings.HasPrefix(r.URL.Query().Get("prefix"), prefix+"/")) {
+			return status
+		}
+	}
+	return 0
 }
 
 // settings of a control plane that uses the store.

@@ -13,6 +13,7 @@ import (
 // TestEngineShowsNoSecret looks for a container's secrets in everything that a
 // real engine tells of it.
 func TestEngineShowsNoSecret(t *testing.T) {
+	crowd(t)
 	s3 := newStore(t, lab.Open(t))
 	c := newCluster(t, s3.settings()...)
 	c.worker("n1")

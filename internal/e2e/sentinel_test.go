@@ -25,17 +25,18 @@ import (
 
 // underSentinel gives the cluster's Redis a replica and three sentinels, and
 // starts API and gateway anew with a REDIS_URL that names those. It returns the
-// replica.
-func (c *cluster) underSentinel() *process {
+// replica. Until notice is called no sentinel gives the master up, however long the
+// machine stands still.
+func (c *cluster) underSentinel() (replica *process, notice func()) {
 	c.t.Helper()
-	base := int(ports.Add(1))*4 + 20000
-	replica := c.run("redis", "n1", nil, "redis-server", "--port", fmt.Sprint(base), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
+	first := takePorts(c.t, c.lab, 4)
+	replica = c.run("redis", "n1", nil, "redis-server", "--port", fmt.Sprint(first), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
 		"--dir", c.t.TempDir(), "--maxmemory-policy", "noeviction", "--replicaof", fmt.Sprintf("127.0.0.1 %d", c.redisPort))
 	var hosts []string
 	for i := range 3 {
-		port := base + 1 + i
+		port := first + 1 + i
 		conf := filepath.Join(c.t.TempDir(), "sentinel.conf")
-		text := fmt.Sprintf("port %d\nbind 127.0.0.1\nsentinel monitor berth 127.0.0.1 %d 2\nsentinel down-after-milliseconds berth 1000\nsentinel failover-timeout berth 5000\n", port, c.redisPort)
+		text := fmt.Sprintf("port %d\nbind 127.0.0.1\nsentinel monitor berth 127.0.0.1 %d 2\nsentinel down-after-milliseconds berth 600000\nsentinel failover-timeout berth 5000\n", port, c.redisPort)
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			c.t.Fatal(err)
 		}
@@ -43,10 +44,10 @@ func (c *cluster) underSentinel() *process {
 		hosts = append(hosts, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	dial := dialIn(c.net)
-	first := redis.NewSentinelClient(&redis.Options{Addr: hosts[0], Dialer: dial})
-	defer first.Close()
-	c.eventually("the sentinels know each other and the replica", 30*time.Second, func() error {
-		m, err := first.Master(context.Background(), "berth").Result()
+	asked := redis.NewSentinelClient(&redis.Options{Addr: hosts[0], Dialer: dial})
+	defer asked.Close()
+	c.eventually("the sentinels know each other and the replica", patience, func() error {
+		m, err := asked.Master(context.Background(), "berth").Result()
 		if err != nil || m["num-slaves"] != "1" || m["num-other-sentinels"] != "2" {
 			return fmt.Errorf("%v %v", m, err)
 		}
@@ -59,7 +60,15 @@ func (c *cluster) underSentinel() *process {
 	c.end(c.processes["api"], syscall.SIGTERM)
 	c.end(c.processes["gateway"], syscall.SIGTERM)
 	c.processes["api"], c.processes["gateway"] = c.api(), c.start("gateway", fmt.Sprintf("LISTEN=:%d", c.edgePort))
-	return replica
+	return replica, func() {
+		for _, host := range hosts {
+			s := redis.NewSentinelClient(&redis.Options{Addr: host, Dialer: dial})
+			if err := s.Set(context.Background(), "berth", "down-after-milliseconds", "1000").Err(); err != nil {
+				c.t.Fatal(err)
+			}
+			s.Close()
+		}
+	}
 }
 
 // load asks for API keys and containers until it is stopped, and keeps what was
@@ -141,12 +150,13 @@ func (l *load) accepted() (keys []string, containers []functions.StartAnswer) {
 // containers. What had reached the replica is there and is done; the last
 // moments may be lost, and then Swarm and records find back to each other.
 func TestSentinelFailOver(t *testing.T) {
+	crowd(t)
 	c := newCluster(t, "MAX_CONTAINERS_PER_KEY=0")
-	replica := c.underSentinel()
+	replica, notice := c.underSentinel()
 	c.worker("n1")
 	c.worker("n1")
 	l := c.startLoad(12)
-	c.eventually("some was accepted", time.Minute, func() error {
+	c.eventually("some was accepted", patience, func() error {
 		if keys, containers := l.accepted(); len(keys) < 100 || len(containers) < 4 {
 			return fmt.Errorf("%d keys, %d containers", len(keys), len(containers))
 		}
@@ -159,22 +169,26 @@ func TestSentinelFailOver(t *testing.T) {
 	if err := conn.Set(context.Background(), "mark", 1, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := conn.Wait(context.Background(), 1, 5*time.Second).Result(); n != 1 || err != nil {
-		t.Fatalf("replicas that have it: got %d, %v", n, err)
-	}
+	c.eventually("the replica has it", patience, func() error {
+		if n, err := conn.Wait(context.Background(), 1, 5*time.Second).Result(); n != 1 || err != nil {
+			return fmt.Errorf("replicas: %d, %v", n, err)
+		}
+		return nil
+	})
 	conn.Close()
 	before, _ := l.accepted()
 	killed := time.Now()
 	c.end(c.redis, syscall.SIGKILL)
+	notice()
 	c.redis = replica
-	c.eventually("another hundred is accepted", time.Minute, func() error {
+	c.eventually("another hundred is accepted", patience, func() error {
 		if now, _ := l.accepted(); len(now) < len(before)+100 {
 			return fmt.Errorf("%d keys", len(now)-len(before))
 		}
 		return nil
 	})
 	gap := time.Since(killed)
-	c.eventually("all containers were asked for", time.Minute, func() error {
+	c.eventually("all containers were asked for", patience, func() error {
 		if _, now := l.accepted(); len(now) < 12 {
 			return fmt.Errorf("%d", len(now))
 		}
@@ -212,7 +226,7 @@ func TestSentinelFailOver(t *testing.T) {
 	t.Logf("accepted %d keys and %d containers, %d of them before the mark; lost %d keys and %d containers; %d answers were 503, and 100 more keys were accepted %s after the kill",
 		len(all), len(started), len(keys), lost, gone, l.refused, gap.Round(10*time.Millisecond))
 
-	c.eventually("Swarm and records agree", 2*time.Minute, func() error {
+	c.eventually("Swarm and records agree", patience, func() error {
 		list := ask[openapi.ContainerList](c, http.StatusOK, "GET", "/api/containers?limit=200&status=running", "")
 		services := c.made().services
 		for _, one := range list.Containers {
@@ -237,7 +251,7 @@ func (c *cluster) startOldMaster() {
 	c.redis = now
 	old := redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", c.redisPort), Dialer: dialIn(c.net)})
 	defer old.Close()
-	c.eventually("the old master follows the new one", time.Minute, func() error {
+	c.eventually("the old master follows the new one", patience, func() error {
 		info, err := old.Info(context.Background(), "replication").Result()
 		if err != nil || !strings.Contains(info, "role:slave") || !strings.Contains(info, "master_link_status:up") {
 			return fmt.Errorf("%s %v", info, err)

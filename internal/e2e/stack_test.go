@@ -55,6 +55,7 @@ type stack struct {
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	l := lab.Open(t)
+	alone(t, l, "stack") // its names and ports are fixed
 	c := &cluster{t: t, lab: l, instance: "main", dir: t.TempDir()}
 	s := &stack{cluster: c, https: net.JoinHostPort(l.Nodes[0].Addr, httpsPort), dir: filepath.Join(c.dir, "deploy"), certificates: "traefik/files.yaml"}
 	var err error
@@ -126,7 +127,7 @@ func (s *stack) up(routing string, settings ...string) {
 // marks, and the machine that the tests share may be above one for a moment.
 func (s *stack) create() (made functions.StartAnswer) {
 	s.t.Helper()
-	s.eventually("a container is admitted", 2*time.Minute, func() error {
+	s.eventually("a container is admitted", patience, func() error {
 		a, err := s.call("POST", "/api/containers/start", fmt.Sprintf(`{"s3Bucket":"ws-%s"}`, ide.NewID()))
 		if err == nil && a.status != http.StatusAccepted {
 			err = errors.New(a.String())
@@ -170,7 +171,7 @@ func (s *stack) secret(name, text string) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() {
-		s.eventually("the secret "+name+" is removed", 30*time.Second, func() error {
+		s.eventually("the secret "+name+" is removed", patience, func() error {
 			return s.engine.SecretRemove(context.Background(), made.ID)
 		})
 	})
@@ -179,7 +180,7 @@ func (s *stack) secret(name, text string) {
 // setNode changes what Swarm wants of a node.
 func (s *stack) setNode(name string, change func(*swarm.NodeSpec)) {
 	s.t.Helper()
-	s.eventually("node "+name+" is changed", 30*time.Second, func() error {
+	s.eventually("node "+name+" is changed", patience, func() error {
 		nodes, err := s.engine.NodeList(context.Background(), swarm.NodeListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
 		if err != nil || len(nodes) != 1 {
 			return fmt.Errorf("%d nodes, %v", len(nodes), err)
@@ -287,7 +288,7 @@ func (s *stack) showLogs() {
 // remove takes the stack away, its data too.
 func (s *stack) remove() {
 	s.docker(nil, "stack", "rm", stackName)
-	s.eventually("the stack is gone", time.Minute, func() error {
+	s.eventually("the stack is gone", patience, func() error {
 		if left, err := s.tasks(); err != nil || len(left) > 0 {
 			return fmt.Errorf("%v %v", left, err)
 		}

@@ -121,7 +121,7 @@ func (s *stack) realAddress(t *testing.T) {
 	// A process in the node's own network calls from the node's address.
 	node := s.lab.Nodes[0]
 	dial := dialFrom(node.NetNS)
-	other := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	other := &http.Client{Timeout: 90 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: s.ca}, DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return dial(ctx, network, s.https)

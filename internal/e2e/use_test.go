@@ -39,7 +39,7 @@ func (c *cluster) nodes() map[string]openapi.NodeRow {
 // kills a worker, and has a node above a mark.
 func TestNodesAreMeasured(t *testing.T) {
 	clients := lab.Open(t).ClientAddr
-	c := newCluster(t, "CPU_PINNED_AFTER=1m", "WEBHOOK_ALLOW="+clients+"/32")
+	c := newCluster(t, "CPU_PINNED_AFTER=20s", "CPU_LIMIT=0.1", "WEBHOOK_ALLOW="+clients+"/32")
 	first, second := c.worker("n1"), c.worker("n2")
 	started := c.create()
 	c.succeed(started.Job.ID)
@@ -51,7 +51,7 @@ func TestNodesAreMeasured(t *testing.T) {
 	}
 	c.busy(name, started.ID)
 
-	c.eventually("both nodes are measured, and the container is busy", 60*time.Second, func() error {
+	c.eventually("both nodes are measured, and the container is busy", patience, func() error {
 		for _, host := range []string{"n1", "n2"} {
 			n := c.nodes()[host]
 			if n.Stale || n.CPU.Used <= 0 || n.Memory.Used <= 0 || n.Disk.Total <= 0 || n.Disk.Percent <= 0 || n.StorageDriver == "" || len(n.Load) != 3 ||
@@ -60,12 +60,12 @@ func TestNodesAreMeasured(t *testing.T) {
 			}
 		}
 		u := c.get(started.ID).ResourceUsage
-		if u == nil || u.CPU < 50 || u.Cores < 0.25 || u.Memory <= 0 || u.PIDs < 2 || u.MemoryPercent <= 0 || u.At.IsZero() {
+		if u == nil || u.CPU < 50 || u.Cores < 0.05 || u.Memory <= 0 || u.PIDs < 2 || u.MemoryPercent <= 0 || u.At.IsZero() {
 			return fmt.Errorf("usage: %+v", u)
 		}
 		return nil
 	})
-	c.eventually("there is a history", 30*time.Second, func() error {
+	c.eventually("there is a history", patience, func() error {
 		u := ask[openapi.Usage](c, http.StatusOK, "GET", "/api/containers/"+started.ID+"/usage?window=5m", "")
 		n := ask[openapi.NodeUsage](c, http.StatusOK, "GET", "/api/nodes/"+on.ID+"/usage?window=5m", "")
 		if len(u.Points) == 0 || u.Points[len(u.Points)-1].CPU < 50 || len(n.Points) < 2 {
@@ -77,9 +77,9 @@ func TestNodesAreMeasured(t *testing.T) {
 		t.Errorf("%s: %+v", name, row)
 	}
 
-	c.eventually("a container that keeps its CPU busy is told of", 5*time.Minute, func() error {
+	c.eventually("a container that keeps its CPU busy is told of", 2*patience, func() error {
 		for _, e := range ask[openapi.EventList](c, http.StatusOK, "GET", "/api/containers/"+started.ID+"/events", "").Events {
-			if e.Type == "container.pinned" && strings.Contains(e.Message, "at its limit (0.5 cores)") {
+			if e.Type == "container.pinned" && strings.Contains(e.Message, "at its limit (0.1 cores)") {
 				return nil
 			}
 		}
@@ -88,7 +88,7 @@ func TestNodesAreMeasured(t *testing.T) {
 
 	pressed := c.hook(clients, "node.pressure")
 	c.end(second, syscall.SIGKILL)
-	c.eventually("n2 is stale in its own row", 60*time.Second, func() error {
+	c.eventually("n2 is stale in its own row", patience, func() error {
 		o := ask[openapi.Overview](c, http.StatusOK, "GET", "/api/dashboard/overview", "")
 		told := ""
 		for _, a := range o.Attention {
@@ -100,7 +100,7 @@ func TestNodesAreMeasured(t *testing.T) {
 		return nil
 	})
 	c.worker("n2", "HIGH_WATER_MEMORY=0.1") // whatever it has is more than that
-	c.eventually("n2 is back, and above its mark", 60*time.Second, func() error {
+	c.eventually("n2 is back, and above its mark", patience, func() error {
 		if n := c.nodes()["n2"]; n.Stale || len(n.Above) != 1 || n.Placeable {
 			return fmt.Errorf("%+v", n)
 		}
@@ -114,10 +114,10 @@ func TestNodesAreMeasured(t *testing.T) {
 		if told.Data.Node == nil || told.Data.Node.Hostname != "n2" || !slices.Equal(told.Data.Node.Pressure, []string{"memory"}) {
 			t.Errorf("the webhook was told %+v", told)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Error("no webhook was told of the pressure")
 	}
-	c.eventually("the pressure was told", 30*time.Second, func() error {
+	c.eventually("the pressure was told", patience, func() error {
 		if a, _ := c.call("GET", "/metrics", ""); !strings.Contains(string(a.body), fmt.Sprintf("berth_node_pressure{node=%q,resource=\"memory\"} 1", c.nodes()["n2"].ID)) {
 			return errors.New("no such metric")
 		}
@@ -126,7 +126,7 @@ func TestNodesAreMeasured(t *testing.T) {
 
 	c.end(first, syscall.SIGTERM)
 	c.worker("n1", "HIGH_WATER_MEMORY=0.1")
-	c.eventually("n1 is above its mark, too", 30*time.Second, func() error {
+	c.eventually("n1 is above its mark, too", patience, func() error {
 		if n := c.nodes()["n1"]; len(n.Above) != 1 || n.Placeable {
 			return fmt.Errorf("%+v", n)
 		}

@@ -38,8 +38,8 @@ type Node struct {
 	ExecRoot string // the engine's exec-root: ExecRoot/netns holds the overlays' namespaces
 }
 
-// commandTimeout ends a lab command that hangs. Stopping an engine politely takes up to 30 s.
-const commandTimeout = time.Minute
+// commandTimeout ends a lab command that hangs: what the script waits for, it waits for up to two minutes.
+const commandTimeout = 10 * time.Minute
 
 // Open returns the lab that LAB_DIR names. Without one the test is skipped, except where CI is set: there a lab that did
 // not start must not look like a pass. What the test stopped or cut is put back when it ends.

@@ -83,10 +83,31 @@ func (s *Store) end(ctx context.Context, key string) (string, error) {
 	return last[0].ID, nil
 }
 
+// await returns up to count messages of a stream after cursor, waiting up to a
+// second for the first, or until ctx ends: the client's own read does not end with
+// its context, and is left to end with its second.
+func (s *Store) await(ctx context.Context, key, cursor string, count int64) ([]redis.XStream, error) {
+	type answer struct {
+		streams []redis.XStream
+		err     error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		streams, err := s.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{key, cursor}, Count: count, Block: time.Second}).Result()
+		got <- answer{streams, err}
+	}()
+	select {
+	case a := <-got:
+		return a.streams, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // Changes returns the events after cursor, waiting up to a second for the
 // first, and the cursor to go on from.
 func (s *Store) Changes(ctx context.Context, cursor string) ([]ide.Event, string, error) {
-	streams, err := s.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{eventsKey, cursor}, Count: 1000, Block: time.Second}).Result()
+	streams, err := s.await(ctx, eventsKey, cursor, 1000)
 	if errors.Is(err, redis.Nil) {
 		return nil, cursor, nil
 	}

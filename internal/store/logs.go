@@ -141,7 +141,7 @@ func (s *Store) readLogs(ctx context.Context, log *slog.Logger) {
 	f.mu.Unlock()
 	failing := false
 	for f.heard() && ctx.Err() == nil {
-		streams, err := s.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{logsKey, cursor}, Count: logPage, Block: time.Second}).Result()
+		streams, err := s.await(ctx, logsKey, cursor, logPage)
 		switch {
 		case err == nil:
 			messages := streams[0].Messages

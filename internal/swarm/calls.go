@@ -49,6 +49,7 @@ func Calls() []Call {
 		{"GET", "/containers/*/json", "ContainerInspect", "why a container ended"},
 		{"GET", "/containers/*/logs", "ContainerLogs", "logs of containers"},
 		{"GET", "/containers/*/stats", "ContainerStatsOneShot", "use of a container"},
+		{"DELETE", "/containers/*", "ContainerRemove", "containers that have ended, whose workspaces were saved"},
 		{"GET", "/images/**/json", "ImageInspect", "whether the node has an image"},
 		{"POST", "/images/create", "ImagePull", "images for a node, from their registry"},
 		{"GET", "/images/get", "ImageSave", "images for another node, where no registry has them"},

@@ -101,6 +101,8 @@ func (p *Proxy) admit(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case call.Path == "/images/create" && (r.URL.Query().Has("fromSrc") || r.URL.Query().Get("fromImage") == ""):
 		return errors.New("an image comes from its registry")
+	case call.Path == "/containers/*" && r.URL.RawQuery != "":
+		return errors.New("a container is removed when it has ended, and nothing else with it")
 	case strings.HasPrefix(call.Path, "/services/") && call.Method == http.MethodPost:
 		return rewrite(r, func(s swarm.ServiceSpec) error { return p.checkService(r.Context(), s) })
 	case call.Path == "/networks/create":

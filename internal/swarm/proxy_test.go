@@ -119,6 +119,7 @@ func TestProxyRefuses(t *testing.T) {
 		})
 	}
 	refused(t, host, "POST", "/v1.41/networks/create", `{"Name":"x","Driver":"macvlan"}`)
+	refused(t, host, "DELETE", "/v1.41/containers/x?force=1", "")
 	refused(t, host, "POST", "/v1.41/services/create", `{`)
 	refused(t, host, "POST", "/v1.41/services/create", `{}`)
 	if n := s.Requests("POST", ""); n != 0 {

@@ -3,11 +3,13 @@ package swarm
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/internal/ide"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/volume"
 )
@@ -144,6 +146,21 @@ func (c *Client) Volumes(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(ids)
 	return ids, nil
+}
+
+// RemoveEnded removes a container that has ended from this engine's node, by the
+// engine's ID, some seconds before Swarm does. One that is not there is no error,
+// nor is one that is being removed; one that runs is CONFLICT.
+func (c *Client) RemoveEnded(ctx context.Context, engineID string) error {
+	err := c.docker.ContainerRemove(ctx, engineID, container.RemoveOptions{}) // without Force: the engine refuses what runs
+	switch {
+	case err == nil, errdefs.IsNotFound(err), errdefs.IsConflict(err) && strings.Contains(err.Error(), "already in progress"):
+		return nil
+	case errdefs.IsConflict(err):
+		return ide.Transient(ide.Conflict, err, "The container still runs.")
+	default:
+		return classify("remove container", err)
+	}
 }
 
 // RemoveVolume removes a container's workspace volume from this engine's node;

@@ -58,6 +58,18 @@ func (s *Server) Linger() (release func()) {
 	return func() { set(false) }
 }
 
+// Keep has Swarm keep the containers of ended tasks until release is called, as it
+// does for some seconds.
+func (s *Server) Keep() (release func()) {
+	set := func(keeps bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.keeps = keeps
+	}
+	set(true)
+	return func() { set(false) }
+}
+
 // Heal ends all faults of Fail.
 func (s *Server) Heal() {
 	s.mu.Lock()

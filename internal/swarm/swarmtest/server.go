@@ -64,6 +64,7 @@ type Server struct {
 	said     map[string]string // by a task's program
 	onStart  func(Started) func()
 	lingers  bool // processes that are told to end
+	keeps    bool // containers that have ended
 	faults   []*fault
 	overtake int
 	down     chan struct{} // closed while down

@@ -162,6 +162,16 @@ func (s *Server) serveTasks(c request) bool {
 			return true
 		}
 		fail(c.w, http.StatusNotFound, "No such container: %s", c.parts[0])
+	case c.is("DELETE", "containers", "*"):
+		switch t := s.here[c.node][c.parts[0]]; {
+		case t == nil:
+			fail(c.w, http.StatusNotFound, "No such container: %s", c.parts[0])
+		case t.running:
+			fail(c.w, http.StatusConflict, "You cannot remove a running container %s. Stop the container before attempting removal or force remove", c.parts[0])
+		default:
+			delete(s.here[c.node], c.parts[0])
+			c.w.WriteHeader(http.StatusNoContent)
+		}
 	default:
 		return false
 	}

@@ -268,7 +268,12 @@ func (s *Server) restart(t *task) {
 func (s *Server) stop(t *task, desired swarm.TaskState) {
 	t.DesiredState = desired
 	s.touch(&t.Meta)
-	forget := func(t *task) {
+	var forget func(t *task)
+	forget = func(t *task) {
+		if s.keeps && t.container != "" && !t.running {
+			s.after(Step, t, forget)
+			return
+		}
 		delete(s.tasks, t.ID)
 		delete(s.here[t.NodeID], t.container)
 	}

@@ -65,8 +65,8 @@ func (s *Server) serveVolumes(c request) bool {
 		fail(c.w, http.StatusNotFound, "get %s: no such volume", name)
 		return true
 	}
-	for _, t := range s.tasks {
-		if t.container != "" && t.NodeID == s.self && slices.Contains(volumesOf(t.Spec), name) {
+	for _, t := range s.here[s.self] {
+		if slices.Contains(volumesOf(t.Spec), name) {
 			fail(c.w, http.StatusConflict, "remove %s: volume is in use - [%s]", name, t.container)
 			return true
 		}
