@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("usage: versitygw [flags] posix DIR")
 	}
 	cfg.Ports = []string{*port}
-	be, err := posix.New(flags.Arg(1), meta.XattrMeta{}, posix.PosixOpts{})
+	be, err := posix.New(flags.Arg(1), meta.XattrMeta{}, posix.PosixOpts{CopyObjectThreshold: 5 << 30})
 	if err != nil {
 		return err
 	}
