@@ -60,6 +60,8 @@ type Config struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Roots   *x509.CertPool
+
+	CheckTime time.Duration // of one check; 0 is 10 s
 }
 
 func (c Config) withDefaults() Config {
@@ -70,6 +72,9 @@ func (c Config) withDefaults() Config {
 		c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
+	}
+	if c.CheckTime == 0 {
+		c.CheckTime = checkTime
 	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
@@ -87,14 +92,21 @@ type examination struct {
 	nodes   []ide.Node // as a manager sees them
 	workers []ide.Worker
 	now     time.Time // Redis's clock; this machine's without one
+
+	surveyed, asked span          // when, by this machine's clock, the survey was made and now was read
+	workersRead     time.Duration // how long after now was asked for the workers were read
 }
 
-// checkTime bounds one check.
+// span is from before a question until after its answer.
+type span struct{ from, to time.Time }
+
+// checkTime bounds one check, unless Config says so.
 const checkTime = 10 * time.Second
 
 // Examine runs all checks. It takes at most some seconds more than checkTime.
 func Examine(ctx context.Context, cfg Config) []Finding {
-	e := &examination{cfg: cfg.withDefaults(), now: time.Now()}
+	now := time.Now()
+	e := &examination{cfg: cfg.withDefaults(), now: now, asked: span{now, now}}
 	e.ask(ctx)
 	checks := []struct {
 		name string
@@ -126,7 +138,7 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 	var all sync.WaitGroup
 	for i, c := range checks {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, checkTime)
+			ctx, cancel := context.WithTimeout(ctx, e.cfg.CheckTime)
 			defer cancel()
 			found[i] = c.look(e, ctx)
 			for k := range found[i] {
@@ -145,9 +157,12 @@ func Failed(list []Finding) bool {
 
 // ask asks engine and Redis for what more than one check looks at.
 func (e *examination) ask(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CheckTime)
 	defer cancel()
-	if e.survey, e.engine = e.cfg.Swarm.Survey(ctx); e.engine == nil && e.survey.Manager {
+	began := time.Now()
+	e.survey, e.engine = e.cfg.Swarm.Survey(ctx)
+	e.surveyed = span{began, time.Now()}
+	if e.engine == nil && e.survey.Manager {
 		e.nodes, e.engine = e.cfg.Swarm.Nodes(ctx)
 	}
 	if e.cfg.Redis == nil {
@@ -155,13 +170,15 @@ func (e *examination) ask(ctx context.Context) {
 		return
 	}
 	e.store = store.New(e.cfg.Redis, store.Config{})
+	began = time.Now()
 	if now, err := e.cfg.Redis.Time(ctx).Result(); err == nil {
-		e.now = now
+		e.now, e.asked = now, span{began, time.Now()}
 	}
 	var err error
 	if e.workers, err = e.store.Workers(ctx, time.Hour); err != nil {
 		e.cfg.RedisErr, e.store = err, nil
 	}
+	e.workersRead = time.Since(e.asked.from)
 }
 
 // host is a name without its port.

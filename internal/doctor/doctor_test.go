@@ -64,7 +64,7 @@ func newBench(t *testing.T) *bench {
 		fmt.Fprint(w, "<Error><Code>AccessDenied</Code></Error>")
 	}))
 	t.Cleanup(b.shop.Close)
-	b.cfg = Config{Swarm: client, Redis: b.rdb, Images: []string{image}, Domain: "api.berth.test", ContainerDomain: "ide.test", TLS: true, Isolation: true, Egress: true,
+	b.cfg = Config{Swarm: client, Redis: b.rdb, Images: []string{image}, Domain: "api.berth.test", ContainerDomain: "ide.test", TLS: true, Isolation: true, Egress: true, CheckTime: time.Minute,
 		Self: "testdata/none", Dial: b.dial, Resolve: b.resolve, S3: b.s3(s3.Config{Endpoint: b.shop.URL})}
 	front := netip.MustParseAddr("203.0.113.7")
 	b.names = map[string][]netip.Addr{"api.berth.test": {front}, "*": {front}}
@@ -380,6 +380,30 @@ func (b *bench) fill(subnet string, services int) {
 		b.must(c.CreateService(b.Context(), rec, secret))
 		_, err = c.WaitRunning(b.Context(), rec, nil)
 		b.must(err)
+	}
+}
+
+// A slow answer is not taken for a clock that is off.
+func TestClocksOfASlowMachine(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []string{"time", "hgetall"} {
+		t.Run(slow, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.rdb.AddHook(hook{func(cmd redis.Cmder) {
+				if cmd.Name() == slow {
+					time.Sleep(skew + time.Second)
+					if slow == "time" { // the workers are read later, and one reports before that
+						b.report(func(*ide.Worker) {}, b.second)
+					}
+				}
+			}})
+			for _, f := range Examine(t.Context(), b.cfg) {
+				if f.Check == "clocks" && f.Status != OK {
+					t.Errorf("got %+v", f)
+				}
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -133,23 +134,22 @@ func (e *examination) lookClocks(context.Context) []Finding {
 	const sync = "Let every machine set its clock: timedatectl set-ntp true."
 	var off []string
 	told := 0
-	apart := func(who string, at time.Time) {
+	// An answer may be slow: a clock is off by least or most, or anything between.
+	apart := func(who string, least, most time.Duration) {
 		told++
-		if d := at.Sub(e.now).Round(time.Second / 10); d.Abs() > skew {
+		if d := cmp.Or(max(least, 0), min(most, 0)).Round(time.Second / 10); d.Abs() > skew {
 			off = append(off, fmt.Sprintf("%s by %v", who, d))
 		}
 	}
 	if e.store != nil { // e.now is Redis's
-		apart("this machine", time.Now())
+		apart("this machine", e.asked.from.Sub(e.now), e.asked.to.Sub(e.now))
 	}
-	if !e.survey.Clock.IsZero() {
-		apart("this node's engine", e.survey.Clock)
+	if at := e.survey.Clock; !at.IsZero() {
+		apart("this node's engine", at.Sub(e.now)-e.surveyed.to.Sub(e.asked.from), at.Sub(e.now)-e.surveyed.from.Sub(e.asked.to))
 	}
-	for _, w := range e.live() {
-		told++
-		if d := w.At.Sub(e.now).Round(time.Second / 10); d > skew { // one that is behind looks like one that is silent
-			off = append(off, fmt.Sprintf("node %s by %v", e.hostname(w.Node), d))
-		}
+	for _, w := range e.live() { // one that is behind looks like one that is silent
+		ahead := w.At.Sub(e.now)
+		apart("node "+e.hostname(w.Node), ahead-e.workersRead, max(ahead, 0))
 	}
 	switch {
 	case len(off) > 0:
