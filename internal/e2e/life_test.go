@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -45,9 +46,12 @@ func TestOneLife(t *testing.T) {
 	if got.Status != ide.Stopped || got.ShutdownReason != ide.Manual || got.StoppedAt == nil {
 		t.Errorf("got %+v", got)
 	}
-	if a := c.open(got.URLs.Code); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
-		t.Errorf("a stopped container's URL: got %d, want 503 with Retry-After", a.status)
-	}
+	c.eventually("the gateway knows that the container is stopped", patience, func() error {
+		if a := c.open(got.URLs.Code); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+			return fmt.Errorf("a stopped container's URL: got %d, want 503 with Retry-After", a.status)
+		}
+		return nil
+	})
 	if a, _ := c.call("DELETE", "/api/containers/"+started.ID, ""); a.status != http.StatusConflict || a.code() != ide.Conflict {
 		t.Errorf("stop of a stopped one: got %s", a)
 	}
@@ -60,9 +64,12 @@ func TestOneLife(t *testing.T) {
 	if a, _ := c.call("GET", "/api/containers/"+started.ID, ""); a.code() != ide.ContainerNotFound {
 		t.Errorf("after the purge: got %s", a)
 	}
-	if a := c.open(got.URLs.Code); a.status != http.StatusNotFound {
-		t.Errorf("a purged container's URL: got %d, want 404", a.status)
-	}
+	c.eventually("the gateway knows that the container was purged", patience, func() error {
+		if a := c.open(got.URLs.Code); a.status != http.StatusNotFound {
+			return fmt.Errorf("a purged container's URL: got %d, want 404", a.status)
+		}
+		return nil
+	})
 	if m := c.made(); len(m.configs) > 0 {
 		t.Errorf("after the purge the engine has %+v", m)
 	}

@@ -44,6 +44,15 @@ func (c *cluster) underSentinel() (replica *process, notice func()) {
 		hosts = append(hosts, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	dial := dialIn(c.net)
+	for _, host := range hosts {
+		s := redis.NewSentinelClient(&redis.Options{Addr: host, Dialer: dial})
+		c.eventually("a sentinel answers", patience, func() error {
+			// One that was stopped for 2 s does nothing for so long afterwards; else it is 30 s.
+			tilt := redis.NewStatusCmd(context.Background(), "sentinel", "debug", "tilt-period", "1000")
+			return s.Process(context.Background(), tilt)
+		})
+		s.Close()
+	}
 	asked := redis.NewSentinelClient(&redis.Options{Addr: hosts[0], Dialer: dial})
 	defer asked.Close()
 	c.eventually("the sentinels know each other and the replica", patience, func() error {

@@ -37,13 +37,32 @@ func (b *bench) life() {
 		b.Errorf("edges: %v, %v: a container is not one", edges, err)
 	}
 
+	local := b.local(rec)
+	if len(local) != 1 {
+		b.Fatalf("containers on this node: %+v, want one", local)
+	}
+	b.want("removal of a container that runs", b.c.RemoveEnded(b.ctx, local[0].EngineID), ide.Conflict, false)
+
 	begun := time.Now()
 	b.must(b.c.RemoveService(b.ctx, rec.ID, 1))
 	if tasks, err := b.c.Tasks(b.ctx); err != nil || len(tasks) != 1 {
 		b.Errorf("right after the removal: tasks %+v, %v: want the one that is still going down", tasks, err)
 	}
 	b.must(b.c.WaitGone(b.ctx, rec.ID, 1))
+	for range 2 { // also one that is gone
+		b.must(b.c.RemoveEnded(b.ctx, local[0].EngineID))
+	}
+	if left := b.local(rec); len(left) != 0 {
+		b.Errorf("after the removal: %+v", left)
+	}
 	b.Logf("states seen on the way up: %q; gone after %v", said, time.Since(begun).Round(time.Millisecond))
+}
+
+// local are the containers of a record on this node.
+func (b *bench) local(rec ide.Container) []swarm.LocalContainer {
+	list, err := b.c.LocalContainers(b.ctx)
+	b.must(err)
+	return slices.DeleteFunc(list, func(l swarm.LocalContainer) bool { return l.Container != rec.ID })
 }
 
 func (b *bench) missingImage() {
