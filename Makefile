@@ -135,7 +135,7 @@ stall: ## unit tests of PKG=./worker, stopped for 2.5 s again and again; RUN=Tes
 chaos: ## every fault at every step of create and stop, on a lab of its own; prints the matrix
 	@CHAOS=all PKG=./internal/e2e RUN='TestChaos|TestManyUnderFaults' deploy/test-lab only
 
-save-test: ## workspaces through faults, kills and two writers; SAVE_CYCLES=200, SAVE_SEED= repeats a run
+save-test: ## workspaces through faults, kills and two writers; SAVE_CYCLES=200, SAVE_SEED= makes another run
 	SAVE_CYCLES=$(or $(SAVE_CYCLES),200) go test -count=1 -timeout 2h -v ./internal/workspace \
 	  -run 'TestSaveRestoreCycles|TestKilledInTheMiddleOfASave|TestTwoWritersLoseNothing'
 

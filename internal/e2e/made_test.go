@@ -121,9 +121,7 @@ func (c *cluster) cleanUp() {
 	if nodes := c.used(); len(nodes) > 0 {
 		workers := map[string]*process{}
 		for _, node := range nodes {
-			if node != "n1" {
-				c.eventually("an edge on "+node+" reaches the control plane", patience, func() error { return c.reaches(node) })
-			}
+			// The node's edge may be another than the filter there knows: the worker admits itself.
 			workers[node] = c.startWorker(node)
 		}
 		for node, p := range workers {

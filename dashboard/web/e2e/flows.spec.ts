@@ -327,15 +327,15 @@ test('remove a node that has left: its name is asked for', async () => {
 })
 
 test('axe finds nothing on the real pages, light and dark', async () => {
-  for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-    for (const path of ['', 'nodes', 'containers', 'logs', 'jobs', 'settings/keys', 'settings/webhooks', 'settings/schedules', 'settings/templates']) {
-      await page.goto(`/dashboard/${path}`)
-      await page.locator('h1').waitFor()
-      await expect(page.locator('.skeleton')).toHaveCount(0)
-      const { violations } = await new AxeBuilder({ page }).analyze()
-      expect(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`), `${path}, ${colorScheme}`).toEqual([])
-    }
+  const faults = async (axe: AxeBuilder) => (await axe.analyze()).violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`)
+  for (const path of ['', 'nodes', 'containers', 'logs', 'jobs', 'settings/keys', 'settings/webhooks', 'settings/schedules', 'settings/templates']) {
+    await page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' })
+    await page.goto(`/dashboard/${path}`)
+    await page.locator('h1').waitFor()
+    await expect(page.locator('.skeleton')).toHaveCount(0)
+    expect(await faults(new AxeBuilder({ page })), `${path}, light`).toEqual([])
+    await page.emulateMedia({ colorScheme: 'dark' })
+    expect(await faults(new AxeBuilder({ page }).withRules(['color-contrast'])), `${path}, dark`).toEqual([])
   }
 })
 

@@ -22,7 +22,7 @@ async function axe(page: Page, what: string, rules?: string[]): Promise<void> {
   expect(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`), what).toEqual([])
 }
 
-const background = (page: Page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+const background = (page: Page) => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor)
 
 let fleet: Fleet
 test.afterEach(async () => fleet.close())
