@@ -326,8 +326,9 @@ test('remove a node that has left: its name is asked for', async () => {
   await expect(page.getByRole('link', { name: gone ?? '', exact: true })).toBeHidden()
 })
 
+const faults = async (axe: AxeBuilder) => (await axe.analyze()).violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`)
+
 test('axe finds nothing on the real pages, light and dark', async () => {
-  const faults = async (axe: AxeBuilder) => (await axe.analyze()).violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(' ')).join(', ')}`)
   for (const path of ['', 'nodes', 'containers', 'logs', 'jobs', 'settings/keys', 'settings/webhooks', 'settings/schedules', 'settings/templates']) {
     await page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' })
     await page.goto(`/dashboard/${path}`)
