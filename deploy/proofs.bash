@@ -6,29 +6,37 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # set by test
 
-# inputs SUITE prints the files that the suite's proof covers.
+# inputs SUITE prints the files that the suite's proof covers: of Go packages all that is in the program, and of others
+# what deploy/suites names.
 inputs() {
-  local path list=() go=()
-  while read -r path; do
+  local path list=() go=() dirs=()
+  for path in $(sed -n "s/^input $1 //p" deploy/suites); do
     if [[ $path == go:* ]]; then go+=("${path#go:}"); else list+=("$path"); fi
-  done < <(sed -n "s/^input $1 //p" deploy/suites | xargs -n 1)
+  done
+  if (( ${#list[@]} )); then git ls-files -co --exclude-standard -- "${list[@]}"; fi
   if (( ${#go[@]} )); then
-    list+=(go.sum)
-    while read -r path; do list+=(":(glob)${path#"$PWD/"}/*"); done < <(go list -deps -f '{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}' "${go[@]}")
+    echo go.sum
+    mapfile -t dirs < <(go list -deps -f '{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}' "${go[@]}" | sed -n "s,^$PWD/,,p")
+    (( ${#dirs[@]} )) || fail "go list names no package of ${go[*]}."
+    git ls-files -co --exclude-standard -- "${dirs[@]/%//*}" | grep -vE '_test\.go$|/testdata/'
   fi
-  (( ${#list[@]} )) || return 0
-  git ls-files -co --exclude-standard -- "${list[@]}" | { if (( ${#go[@]} )); then keep_program; else cat; fi } | sort -u
 }
-# keep_program leaves out the tests of Go packages, but not those that the suite itself consists of.
-keep_program() { grep -vE '_test\.go$|/testdata/' || true; }
-hash_of() { inputs "$1" | while read -r file; do if [[ -f $file ]]; then sha256sum "$file"; fi; done | sha256sum | cut -c 1-16; }
+
+# hash_of SUITE covers each file's name, content and whether it can be executed. A file that is gone is left out, so the hash changes with it.
+hash_of() {
+  inputs "$1" | sort -u | while read -r file; do
+    [[ -f $file ]] || continue
+    if [[ -x $file ]]; then echo "executable"; fi
+    echo "$file $(sha256sum <"$file")"
+  done | sha256sum | cut -c 1-16
+}
 provable() { sed -n 's/^input \([a-z]*\) .*/\1/p' deploy/suites | sort -u; }
-proven() { grep -qx "$1 $(hash_of "$1") .*" deploy/proven 2>/dev/null; }
+proven() { grep -q "^$1 $(hash_of "$1") " deploy/proven 2>/dev/null; }
 unproven() { local one; for one in $(provable); do proven "$one" || echo "$one"; done; }
 
 # prove SUITE SECONDS
 prove() {
-  if [[ -z $(inputs "$1") ]]; then return; fi
+  if ! provable | grep -qx "$1"; then return; fi
   { grep -v "^$1 " deploy/proven 2>/dev/null || true; echo "$1 $(hash_of "$1") $(date +%F), $2 s"; } | sort >"$results/proven"
   cp "$results/proven" deploy/proven
 }
