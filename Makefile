@@ -6,12 +6,14 @@
 # A build says which commit it is of, and whether something was changed since.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 export PATH := $(PATH):/usr/local/go/bin:$(HOME)/go/bin
+# Tests, vet and generators find in Go's cache what was compiled for the program.
+export CGO_ENABLED := 0
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: docs-page ui ## bin/berth, one static binary
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/berth .
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/berth .
 
 release: docs-page ui ## bin/release: programs for amd64 and arm64, images, SBOMs, checksums; VERSION=1.2.3
 	GOTOOLCHAIN=$(RELEASE_GO) go run ./deploy/release -version $(VERSION:v%=%)

@@ -6,7 +6,8 @@
 
 lab() { deploy/lab/lab "$1" --name "$name" "${@:2}"; }
 unset LAB_NAME LAB_DIR DOCKER_HOST   # of a shell in which another lab was looked at
-export GOFLAGS="${GOFLAGS:-} -trimpath" # a clone in another folder finds its packages in Go's cache
+# Everything is built as the program is, so that it is compiled once: -trimpath for a clone in another folder, too.
+export GOFLAGS="${GOFLAGS:-} -trimpath" CGO_ENABLED=0
 PATH=$PWD/bin/tools:$PATH
 program=bin/berth   # what the tests start
 
@@ -40,7 +41,7 @@ downloads() {
 }
 
 # store builds the S3 server of the tests.
-store() { CGO_ENABLED=0 go build -C deploy/store/versitygw -ldflags '-s -w' -o "$PWD/bin/tools/versitygw" .; }
+store() { go build -C deploy/store/versitygw -ldflags '-s -w' -o "$PWD/bin/tools/versitygw" .; }
 
 # image: built on the first engine, carried to the others; there is no registry.
 image() {
