@@ -46,7 +46,7 @@ store() { go build -C deploy/store/versitygw -ldflags '-s -w' -o "$PWD/bin/tools
 # image: built on the first engine, carried to the others; there is no registry.
 image() {
   local nodes node tar
-  tar=$(mktemp)
+  tar=$(lab env | sed -n 's/^export LAB_DIR=//p')/slim.tar
   nodes=$(lab env | sed -n 's/.*LAB_NODES="\(.*\)"/\1/p')
   DOCKER_HOST=$(lab env | sed -n 's/.*LAB_N1_SOCK=//p') deploy/ide/build-slim berth/ide:slim
   lab docker n1 save -o "$tar" berth/ide:slim

@@ -35,7 +35,8 @@ type flaky struct {
 
 // report summarizes the events in dir: LANE.json has those that gotestsum has
 // recorded, and playwright-*.json is Playwright's report. It writes the tests
-// that failed and then passed to flakyFile.
+// that failed and then passed to flakyFile. It returns errFailed if a test has failed
+// last.
 func report(dir, flakyFile string, out io.Writer) error {
 	results, err := readResults(dir)
 	if err != nil {
@@ -76,6 +77,9 @@ func report(dir, flakyFile string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	if failed > 0 {
+		return errFailed
+	}
 	return nil
 }
 

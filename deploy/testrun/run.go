@@ -32,6 +32,7 @@ var errFailed = errors.New("a test has failed")
 type target struct {
 	pkg  string // its folder in the repository
 	args []string
+	want []string // tests that have to run and may not be skipped
 }
 
 // runner runs compiled test binaries and writes their events as test2json does.
@@ -70,10 +71,12 @@ func (r *runner) run(laneName string, again []string) error {
 	}
 	if len(again) == 2 {
 		targets = slices.DeleteFunc(targets, func(t target) bool { return importPath(t.pkg) != again[1] })
-		if len(targets) != 1 {
-			return fmt.Errorf("the lane %s has no package %s", laneName, again[1])
+		for i := range targets {
+			targets[i].args, targets[i].want = append(targets[i].args, again[0]), []string{rootOf(again[0])}
 		}
-		targets[0].args = append(targets[0].args, again[0])
+	}
+	if len(targets) == 0 {
+		return fmt.Errorf("the lane %s has no tests: are they compiled?", laneName)
 	}
 	var wg sync.WaitGroup
 	var errs []error
@@ -105,7 +108,8 @@ func (r *runner) targets(name string) (targets []target, lab bool, atOnce int, e
 			return nil, false, 0, fmt.Errorf("deploy/suites has no lane %q", name)
 		}
 		for _, pkg := range l.packages {
-			targets = append(targets, target{pkg, []string{"-test.run=" + anyOf(l.tests[pkg]), "-test.parallel=" + l.atOnce, "-test.timeout=" + laneTimeout}})
+			args := []string{"-test.run=" + anyOf(l.tests[pkg]), "-test.parallel=" + l.atOnce, "-test.timeout=" + laneTimeout}
+			targets = append(targets, target{pkg, args, l.tests[pkg]})
 		}
 		return targets, true, 1, nil
 	}
@@ -115,10 +119,11 @@ func (r *runner) targets(name string) (targets []target, lab bool, atOnce int, e
 	}
 	for _, pkg := range packages {
 		args := []string{"-test.parallel=" + unitsAtOnce, "-test.timeout=" + unitTimeout}
+		var want []string // nil: at least one
 		if there := r.suites.inLanes(pkg); len(there) > 0 {
-			args = append(args, "-test.skip="+anyOf(there))
+			args, want = append(args, "-test.skip="+anyOf(there)), []string{} // there may be no other
 		}
-		targets = append(targets, target{pkg, args})
+		targets = append(targets, target{pkg, args, want})
 	}
 	return targets, false, packagesAtOnce, nil
 }
@@ -158,7 +163,8 @@ func (r *runner) one(t target, lab bool) error {
 		// A network of its own: no address outside, and no port of another package.
 		args = append(args, "unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh")
 	}
-	args = append(args, filepath.Join(r.root, "bin", "tests", t.pkg, binary), "-test.v=test2json")
+	// As go test does: os.Exit(0) in a test is a panic.
+	args = append(args, filepath.Join(r.root, "bin", "tests", t.pkg, binary), "-test.v=test2json", "-test.paniconexit0")
 	if dir := os.Getenv("TEST_COVERDIR"); dir != "" {
 		args = append(args, "-test.gocoverdir="+dir)
 	}
@@ -173,23 +179,70 @@ func (r *runner) one(t target, lab bool) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	lines := bufio.NewReader(events)
-	for {
+	var seen outcome
+	for lines := bufio.NewReader(events); ; {
 		line, err := lines.ReadBytes('\n')
 		if len(line) > 0 {
 			r.write(line)
+			seen.add(line)
 		}
 		if err != nil {
 			break
 		}
 	}
-	switch err := cmd.Wait(); {
-	case err == nil:
-		return nil
-	case stderr.Len() > 0: // test2json's own; the tests' is among the events
+	err = cmd.Wait()
+	if stderr.Len() > 0 { // test2json's own; the tests' is among the events
 		return fmt.Errorf("%s: %w: %s", t.pkg, err, stderr.String())
 	}
-	return errFailed
+	return seen.judge(t, err)
+}
+
+// outcome is what the events of one test binary have shown.
+type outcome struct {
+	ended   string // PASS or FAIL, as the testing package prints it last
+	results map[string]string
+}
+
+func (o *outcome) add(line []byte) {
+	var e event
+	if json.Unmarshal(line, &e) != nil {
+		return
+	}
+	switch {
+	case e.Action == "output" && e.Test == "" && (e.Output == "PASS\n" || e.Output == "FAIL\n"):
+		o.ended = strings.TrimSpace(e.Output)
+	case e.Test == "" || strings.Contains(e.Test, "/"):
+	case e.Action == "pass" || e.Action == "fail" || e.Action == "skip":
+		if o.results == nil {
+			o.results = map[string]string{}
+		}
+		o.results[e.Test] = e.Action
+	}
+}
+
+// judge says what a test binary's end means: exit is that of its process. Where
+// tests may have been left out the error is not errFailed, so nothing runs again.
+func (o *outcome) judge(t target, exit error) error {
+	switch {
+	case exit != nil && o.ended != "FAIL":
+		return fmt.Errorf("%s ended in the middle of its tests: %w", t.pkg, exit)
+	case exit == nil && o.ended != "PASS":
+		return fmt.Errorf("%s ended without the word of its tests", t.pkg)
+	case len(o.results) == 0 && t.want == nil && exit == nil:
+		return fmt.Errorf("%s ran no test", t.pkg)
+	}
+	for _, name := range t.want {
+		switch o.results[name] {
+		case "":
+			return fmt.Errorf("%s did not run %s", t.pkg, name)
+		case "skip":
+			return fmt.Errorf("%s skipped %s, which needs what this machine does not have; the events say what", t.pkg, name)
+		}
+	}
+	if exit != nil {
+		return errFailed
+	}
+	return nil
 }
 
 func (r *runner) write(line []byte) {
@@ -201,7 +254,7 @@ func (r *runner) write(line []byte) {
 
 // never matches what a failed test says where a second run could hide a fault
 // of the product: a check of an invariant, of goroutines, or of memory.
-var never = regexp.MustCompile(`(?m)^\s*\S+\.go:\d+: (lost|double|left behind)|DATA RACE|^panic: |goleak|found unexpected goroutines`)
+var never = regexp.MustCompile(`(?m)\.go:\d+: .*\b(lost|double|twice|left behind|(is|are) left|still has)\b|^\s*left behind|DATA RACE|^panic: |^fatal error: |goleak|found unexpected goroutines`)
 
 // mayRunAgain reads what the test has said in its first run.
 func (r *runner) mayRunAgain(again []string) error {
@@ -213,10 +266,11 @@ func (r *runner) mayRunAgain(again []string) error {
 		return err
 	}
 	defer file.Close()
-	name := regexp.MustCompile(strings.ReplaceAll(strings.TrimPrefix(again[0], "-test.run="), "$/^", "/"))
+	root := rootOf(again[0])
 	said := strings.Builder{}
 	err = read(file, func(e event) {
-		if e.Action == "output" && e.Package == again[1] && (name.MatchString(e.Test) || e.Test == "") {
+		name, _, _ := strings.Cut(e.Test, "/")
+		if e.Action == "output" && e.Package == again[1] && (name == root || name == "") {
 			said.WriteString(e.Output)
 		}
 	})
@@ -224,9 +278,16 @@ func (r *runner) mayRunAgain(again []string) error {
 		return err
 	}
 	if found := never.FindString(said.String()); found != "" {
-		return fmt.Errorf("%s of %s is not run again: it said %q", again[0], again[1], strings.TrimSpace(found))
+		return fmt.Errorf("%s of %s is not run again, because it said %q", root, again[1], strings.TrimSpace(found))
 	}
 	return nil
+}
+
+// rootOf returns the test that gotestsum's flag -test.run=^TestA$ names, or whose
+// subtest -test.run=^TestA$/^b$ names.
+func rootOf(flag string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(flag, "-test.run=^"), "$")
+	return name
 }
 
 // event is a line of test2json (go doc test2json).

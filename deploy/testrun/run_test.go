@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,10 @@ func TestWhatMustNotRunAgain(t *testing.T) {
 	again := []string{"-test.run=^TestA$", "berth/x"}
 	for said, may := range map[string]bool{
 		"    a_test.go:3: not within 30s: EOF":             true,
-		"    a_test.go:3: the job that was lost came back": true,
+		"    a_test.go:3: job 3 was lost":                  false,
+		"    a_test.go:3: 2 reservations are left":         false,
+		"text    a_test.go:3: left behind: berth-a":        false,
+		"fatal error: sync: unlock of unlocked mutex":      false,
 		"    a_test.go:3: lost: 2 files":                   false,
 		"    a_test.go:3: double: two services of one job": false,
 		"    a_test.go:3: left behind: berth-a":            false,
@@ -43,6 +47,17 @@ func TestWhatMustNotRunAgain(t *testing.T) {
 		if err := r.mayRunAgain(again); (err == nil) != may {
 			t.Errorf("%q: got %v, want a second run: %v", said, err, may)
 		}
+	}
+	sub := events(t, "unit.events", "    a_test.go:3: left behind: berth-a", "fail")
+	text, err := os.ReadFile(sub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(sub, bytes.ReplaceAll(text, []byte(`"TestA"`), []byte(`"TestA/b"`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := (&runner{log: sub}).mayRunAgain(again); err == nil {
+		t.Error("a test whose subtest left something behind is run again")
 	}
 	r := runner{log: events(t, "unit.events", "", "fail")}
 	if err := r.mayRunAgain([]string{"-test.run=^$", "berth/x"}); err == nil {
@@ -75,8 +90,8 @@ func TestReport(t *testing.T) {
 	}
 	file := filepath.Join(dir, "flaky.out")
 	var out bytes.Buffer
-	if err := report(dir, file, &out); err != nil {
-		t.Fatal(err)
+	if err := report(dir, file, &out); !errors.Is(err, errFailed) {
+		t.Fatalf("got %v, want an error: two tests have failed", err)
 	}
 	for _, want := range []string{
 		"FLAKY berth/x TestA, in unit", "a_test.go:7: late", "FLAKY pages.spec.ts keyboard, in playwright-pages", "too late",
@@ -129,5 +144,42 @@ func TestTargets(t *testing.T) {
 	}
 	if _, _, _, err := r.targets("x"); err == nil {
 		t.Error("a lane that is in no suite runs")
+	}
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	const (
+		pass = `{"Action":"output","Output":"PASS\n"}`
+		fail = `{"Action":"output","Output":"FAIL\n"}`
+		a    = `{"Action":"pass","Test":"TestA"}`
+		aBad = `{"Action":"fail","Test":"TestA"}`
+		skip = `{"Action":"skip","Test":"TestA"}`
+	)
+	died := errors.New("exit status 2")
+	for name, c := range map[string]struct {
+		lines []string
+		want  []string
+		exit  error
+		say   string // part of the error; empty: none; "failed": errFailed
+	}{
+		"passed":                  {lines: []string{a, pass}},
+		"failed":                  {lines: []string{aBad, fail}, exit: died, say: "failed"},
+		"died in the middle":      {lines: []string{aBad}, exit: died, say: "in the middle"},
+		"exit 0 in the middle":    {lines: []string{a}, say: "without the word"},
+		"no test":                 {lines: []string{pass}, say: "ran no test"},
+		"a lane's test is absent": {lines: []string{a, pass}, want: []string{"TestA", "TestB"}, say: "did not run TestB"},
+		"a lane's test skipped":   {lines: []string{skip, pass}, want: []string{"TestA"}, say: "skipped TestA"},
+	} {
+		var o outcome
+		for _, l := range c.lines {
+			o.add([]byte(l))
+		}
+		switch err := o.judge(target{pkg: "x", want: c.want}, c.exit); {
+		case c.say == "" && err != nil, c.say == "failed" && !errors.Is(err, errFailed):
+			t.Errorf("%s: got %v", name, err)
+		case c.say != "" && c.say != "failed" && (err == nil || errors.Is(err, errFailed) || !strings.Contains(err.Error(), c.say)):
+			t.Errorf("%s: got %v, want %q", name, err, c.say)
+		}
 	}
 }

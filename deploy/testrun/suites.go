@@ -15,6 +15,7 @@ type suites struct {
 	suites []suite
 	lanes  []lane
 	first  []string // packages whose unit tests begin first
+	inputs []string // of all suites; deploy/test reads them
 }
 
 type suite struct{ name, minutes, text string }
@@ -78,7 +79,8 @@ func (s *suites) add(f []string) error {
 		}
 	case kind == "first":
 		s.first = f[1:]
-	case kind == "input" && len(f) >= 3: // deploy/test reads these
+	case kind == "input" && len(f) >= 3:
+		s.inputs = append(s.inputs, f[2:]...)
 	default:
 		return fmt.Errorf("not understood: %s", strings.Join(f, " "))
 	}

@@ -38,6 +38,11 @@ func TestEveryTestOfALabIsInOneSuite(t *testing.T) {
 			t.Errorf("deploy/suites: no lane has %s of internal/e2e: a test that no suite has is never run", name)
 		}
 	}
+	for _, input := range s.inputs {
+		if _, err := os.Stat(filepath.Join(root, strings.TrimPrefix(input, "go:"))); err != nil {
+			t.Errorf("deploy/suites: an input is not there: %v", err)
+		}
+	}
 	for _, pkg := range s.first {
 		if len(testsOf(t, pkg)) == 0 {
 			t.Errorf("deploy/suites: %s, which is to begin first, has no tests", pkg)
