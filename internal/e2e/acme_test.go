@@ -37,7 +37,7 @@ func (s *stack) program(name string, env []string, args ...string) {
 		if ci := os.Getenv("CI"); ci != "" && ci != "false" {
 			s.t.Fatal(err)
 		}
-		s.t.Skipf("%s is not in PATH: .ci/run says how it is installed", name)
+		s.t.Skipf("%s is not in PATH: make test-stack builds it", name)
 	}
 	log := &lockedBuffer{}
 	cmd := exec.Command(name, args...)
