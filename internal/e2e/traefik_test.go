@@ -151,19 +151,23 @@ func (s *stack) visits(t *testing.T, c functions.StartAnswer) {
 		}
 		return nil
 	})
-	// Once every report of the visit has come, probes alone follow.
-	probed := func() time.Time {
+	// Once every report of the visit has come, probes alone follow. What is known of the last use is its age, which is
+	// measured again each time: it moves a little, and to the probe itself if that counted.
+	probed := func() (used, at time.Time) {
 		asked := time.Now()
 		s.eventually("it is probed again", patience, func() error {
-			if h := s.get(c.ID).Health; h == nil || h.LastCheck.Before(asked.Add(5*time.Second)) {
+			h := s.get(c.ID).Health
+			if h == nil || h.LastCheck.Before(asked.Add(5*time.Second)) {
 				return fmt.Errorf("%+v", h)
 			}
+			at = h.LastCheck
 			return nil
 		})
-		return *s.get(c.ID).Idle.LastActivity
+		return *s.get(c.ID).Idle.LastActivity, at
 	}
-	if used, got := probed(), probed(); !got.Equal(used) {
-		t.Errorf("the last use moved from %s to %s while nobody came", used, got)
+	used, _ := probed()
+	if got, at := probed(); got.Sub(used) > at.Sub(used)/2 {
+		t.Errorf("the last use moved from %s to %s by the probe at %s, while nobody came", used, got, at)
 	}
 }
 
