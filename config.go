@@ -141,7 +141,7 @@ type Config struct {
 	HighMemory   float64       `env:"HIGH_WATER_MEMORY" envDefault:"90"` // the same of its memory
 	HighDisk     float64       `env:"HIGH_WATER_DISK" envDefault:"85"`   // the same of the disk of its engine's data directory
 	PressureStop bool          `env:"PRESSURE_STOP"`                     // where a node's memory stays above its mark, save and stop the containers there that were used least lately
-	CPUPinned    time.Duration `env:"CPU_PINNED_AFTER" envDefault:"1h"`  // a container at its CPU limit for so long without a break, by whole minutes, or by steps of 10 s where it is less than one, is told of; 0 is never
+	CPUPinned    time.Duration `env:"CPU_PINNED_AFTER" envDefault:"1h"`  // time at its CPU limit after which a container is reported, in whole minutes, or in steps of 10 s below a minute; 0 turns it off
 	HostProc     string        `env:"HOST_PROC" envDefault:"/proc"`      // the machine's own /proc, where a worker in a container finds it
 
 	Concurrency int           `env:"WORKER_CONCURRENCY" envDefault:"64"` // functions at once in one worker
