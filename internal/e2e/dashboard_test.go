@@ -111,7 +111,7 @@ func (c *cluster) play(project string, env ...string) {
 	cmd := exec.CommandContext(c.t.Context(), filepath.Join("node_modules", ".bin", "playwright"), "test", "--project="+project)
 	cmd.Dir = web
 	cmd.Env = append(append(os.Environ(), "BASE_URL=http://"+c.forwardTo(c.apiPort), "ADMIN_KEY="+adminKey,
-		"PLAYWRIGHT_OUTPUT=test-results/"+project, "FORCE_COLOR=0"), env...) // the traces of what fails stay there
+		"PLAYWRIGHT_OUTPUT=test-results/"+project, "FORCE_COLOR=0"), env...) // screenshots of what fails stay there
 	out, err := cmd.CombinedOutput()
 	c.t.Logf("%s", out)
 	if err != nil {
