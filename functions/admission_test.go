@@ -143,8 +143,8 @@ func TestStateDecidesWhatIsAdmitted(t *testing.T) {
 	}
 	for status, refused := range map[ide.Status][]string{
 		ide.Starting: {"probe", "start"},
-		ide.Stopping: {"probe", "start", "purge"},
-		ide.Stopped:  {"probe", "stop"},
+		ide.Stopping: {"probe", "start"},
+		ide.Stopped:  {"probe"},
 		ide.Failed:   {"probe"},
 	} {
 		for _, name := range refused {

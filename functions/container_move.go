@@ -28,6 +28,8 @@ type MoveContainerArgs struct {
 
 func (a *MoveContainerArgs) fingerprint() any { return []any{a.ID, a.Body} }
 
+func (a *MoveContainerArgs) wish() any { return a.To }
+
 const moveName = "container-move"
 
 // MoveContainer stops a running container with its workspace saved and verified,
@@ -65,9 +67,6 @@ func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerAr
 	if err != nil {
 		return store.Admission{}, err
 	}
-	if c.Status != ide.Running {
-		return store.Admission{}, state(c, "Only a running container can be moved; a stopped one is placed anew when it is started.")
-	}
 	a.From = c.Node
 	if a.Body != nil && a.Body.Node != "" {
 		n, err := d.node(ctx, a.Body.Node)
@@ -76,7 +75,7 @@ func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerAr
 			return store.Admission{}, invalid("body.node", "there is no such node")
 		case err != nil:
 			return store.Admission{}, err
-		case n.ID == c.Node:
+		case n.ID == c.Node && c.Status == ide.Running && queue.FunctionOf(c.Job) != moveName:
 			return store.Admission{}, state(c, "It is on that node.")
 		}
 		a.To = n.ID

@@ -59,6 +59,9 @@ var RestartContainer = define(Function[RestartContainerArgs]{
 				if err != nil {
 					return err
 				}
+				if j == "" { // it is down already
+					return nil
+				}
 				SetResult(ctx, half, j)
 				return await(ctx, d, j)
 			})
@@ -76,11 +79,11 @@ var restart *Function[RestartContainerArgs]
 func init() { restart = RestartContainer }
 
 // act asks for a job on behalf of somebody, once for the job that asks, however
-// often it is repeated, and returns its ID.
+// often it is repeated, and returns its ID, which is empty where there is nothing to do.
 func act(ctx context.Context, d *Deps, p ide.Principal, action, id string) (string, error) {
 	ask := Request{IdempotencyKey: ctx.Value(runningKey{}).(*running).held.Job.ID + " " + action + " " + id}
 	out, err := Act(ctx, d, p, action, id, ask)
-	if err != nil || out.Answered == "" {
+	if err != nil || out.Answered == "" { // out.Done has no job
 		return out.Job.ID, err
 	}
 	return jobOf(out.Answered)

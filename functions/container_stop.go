@@ -26,6 +26,10 @@ type StopContainerArgs struct {
 	Of     int                `json:"of,omitempty"`     // only this run is meant; 0 is whichever there is
 }
 
+// wish is nil: force and purge are added to the open stop, unless the purge is the
+// sweep's, which has looked at a container that was down.
+func (a *StopContainerArgs) wish() any { return nil }
+
 const stopName = "container-stop"
 
 // stopAttempts is more than SAVE_DEADLINE, an hour at most, has room for: a
@@ -70,9 +74,6 @@ func admitStop(ctx context.Context, d *Deps, p ide.Principal, a *StopContainerAr
 	if err != nil {
 		return store.Admission{}, err
 	}
-	if a.Purge && c.Status == ide.Stopping {
-		return store.Admission{}, state(c, "Purge it when it is stopped.")
-	}
 	if a.Reason == "" {
 		a.Reason = ide.Manual
 	}
@@ -82,7 +83,7 @@ func admitStop(ctx context.Context, d *Deps, p ide.Principal, a *StopContainerAr
 		}
 	}
 	return store.Admission{
-		Container: a.ID, Force: a.Force || a.Purge && !a.Aged && c.Status == ide.Failed && c.Unsaved, Message: "A stop was asked for.",
+		Container: a.ID, Purge: a.Purge && !a.Aged, SameRun: true, Force: a.Force || a.Purge && !a.Aged && c.Status == ide.Failed && c.Unsaved, Message: "A stop was asked for.",
 		Edit: func(c *ide.Container) error {
 			if a.Of != 0 && a.Of != c.Run {
 				return state(*c, "It was started again since.")
@@ -91,11 +92,11 @@ func admitStop(ctx context.Context, d *Deps, p ide.Principal, a *StopContainerAr
 			if a.Aged && (c.Unsaved || c.Status.Live()) {
 				return state(*c, "It is in use, or has files that are not saved.")
 			}
-			if c.Status == ide.Stopped && a.Purge {
+			switch {
+			case c.Status == ide.Stopped && a.Purge:
 				return nil
-			}
-			if !ide.CanMove(c.Status, ide.Stopping) {
-				return state(*c, "It is down already; purge=true drops its record.")
+			case c.Status == ide.Stopped:
+				return errDone
 			}
 			c.Status = ide.Stopping
 			return nil
@@ -111,6 +112,7 @@ func stop(ctx context.Context, d *Deps, a StopContainerArgs) error {
 	if err != nil {
 		return err
 	}
+	a.Purge = a.Purge || purgeWanted(ctx) // by a later request for the same stop
 	kept := c.Kept
 	if a.Purge && len(kept) > 0 {
 		if c, err = d.Store.Update(ctx, c.ID, func(c *ide.Container) error { c.Kept = nil; return nil }); err != nil {

@@ -62,6 +62,8 @@ var ContainersAction = define(Function[ContainersActionArgs]{
 					return err
 				case err != nil:
 					items[i].Status, items[i].Error = ide.JobFailed, ide.AsError(err)
+				case job == "": // a stop of what is down
+					items[i].Status = ide.JobSucceeded
 				}
 				items[i].Job = job
 			}

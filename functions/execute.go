@@ -168,6 +168,9 @@ func public(e *ide.Error) *ide.Error {
 
 func (r *running) end(ctx context.Context, d *Deps, s ide.JobStatus) error {
 	waiting, err := r.held.End(ctx, s)
+	if errors.Is(err, store.ErrMore) {
+		return r.handBack(ctx, d)
+	}
 	if err != nil {
 		return r.lostOr(err)
 	}

@@ -7,8 +7,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/internal/ide"
@@ -168,6 +170,21 @@ func pairs(container string) []string {
 	return list
 }
 
+// errDone is what an Edit returns where there is nothing to do: the request has
+// succeeded, and no job is opened.
+var errDone = errors.New("there is nothing to do")
+
+// done is what an Idempotency-Key then remembers, followed by the container.
+const done = "done "
+
+// answered is the outcome of a request that was answered before.
+func answered(was string) store.Admitted {
+	if id, ok := strings.CutPrefix(was, done); ok {
+		return store.Admitted{Container: ide.Container{ID: id}, Done: true}
+	}
+	return store.Admitted{Answered: was}
+}
+
 // Enqueue admits a job and delivers it. Once the admission is written the job
 // will run, also when the delivery fails: a worker's ticker finds it.
 func (f *Function[A]) Enqueue(ctx context.Context, d *Deps, p ide.Principal, a *A) (store.Admitted, error) {
@@ -181,7 +198,7 @@ func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 	if err != nil {
 		return store.Admitted{}, err
 	}
-	answered := func() (string, error) {
+	asked := func() (string, error) {
 		if key == "" {
 			return "", nil
 		}
@@ -189,26 +206,41 @@ func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 	}
 	if !f.Created {
 		// before the state is looked at, which the first request may have changed
-		if was, err := answered(); err != nil || was != "" {
-			return store.Admitted{Answered: was}, err
+		if was, err := asked(); err != nil || was != "" {
+			return answered(was), err
 		}
 	}
 	adm, err := f.Admit(ctx, d, p, a)
 	if err != nil {
 		// it may have been admitted under other settings
-		if was, aerr := answered(); aerr == nil && was != "" {
-			return store.Admitted{Answered: was}, nil
+		if was, aerr := asked(); aerr == nil && was != "" {
+			return answered(was), nil
 		}
 		return store.Admitted{}, err
 	}
 	adm.Function, adm.Queue, adm.MaxAttempts, adm.By, adm.Args = f.Name, f.Queue, f.Attempts, p, a
 	adm.IdempotencyKey, adm.Digest, adm.Answer, adm.Instant = key, digest, f.answer, instant
 	adm.Trace = traceOf(ctx)
+	if adm.New == nil && !adm.Once {
+		if adm.Wish, err = wishOf(a); err != nil {
+			return store.Admitted{}, err
+		}
+	}
 	if f.Queue == queue.OnNode {
 		adm.Queue = "" // owners take no turns there: a node that is away would hold up the others
 	}
 	out, err := d.Store.Admit(ctx, adm)
-	if err != nil || out.Answered != "" || out.Skipped {
+	if errors.Is(err, errDone) {
+		out, err = answered(done+adm.Container), nil
+		if key != "" {
+			err = d.Store.Answer(ctx, p.Name, key, digest, done+adm.Container)
+		}
+		return out, err
+	}
+	if err == nil && out.Answered != "" {
+		return answered(out.Answered), nil
+	}
+	if err != nil || out.Skipped {
 		return out, err
 	}
 	switch {

@@ -149,6 +149,10 @@ func (f *Function[A]) mount(api huma.API, d *Deps, e Edge) {
 			"200": body("With Prefer: wait=N, the container, if the job has succeeded in that time", e.Shown),
 		},
 	}
+	if f.Name == stopName {
+		op.Responses["200"].Description += "; without it, the container, if it was stopped already"
+		op.Responses["204"] = &huma.Response{Description: "With Prefer: wait=N, if the container was purged in that time"}
+	}
 	if !strings.Contains(path, "/containers/") {
 		op.Responses["202"] = body("The job, which goes on or, with Prefer: wait=N, has ended", reflect.TypeFor[JobAnswer]())
 		delete(op.Responses, "200")
@@ -166,6 +170,10 @@ func (f *Function[A]) mount(api huma.API, d *Deps, e Edge) {
 		out, err := f.Enqueue(ctx, d, p, in)
 		if err != nil {
 			return nil, err
+		}
+		if out.Done {
+			shown, err := e.Container(ctx, out.Container.ID)
+			return &accepted{Status: http.StatusOK, Body: shown}, err
 		}
 		job, body := out.Job.ID, out.Answered
 		if body == "" {
@@ -200,6 +208,9 @@ func (f *Function[A]) hold(ctx context.Context, d *Deps, e Edge, res *accepted, 
 	if err != nil || j.Status != ide.JobSucceeded {
 		if err == nil || !f.Created {
 			res.Body = json.RawMessage(f.answer(c, j))
+		}
+		if err != nil && j.Status == ide.JobSucceeded && f.Name == stopName { // purged
+			res.Status, res.Body = http.StatusNoContent, json.RawMessage(nil)
 		}
 		return nil
 	}

@@ -97,6 +97,9 @@ func TestPreferWaitAnswersWithTheContainer(t *testing.T) {
 		r.Header.Set("Prefer", "wait=30")
 		w = httptest.NewRecorder()
 		mux.ServeHTTP(w, r)
+		if w.Code == http.StatusNoContent {
+			return w, answer
+		}
 		var raw map[string]any
 		if err := json.Unmarshal(w.Body.Bytes(), &raw); err != nil {
 			t.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
@@ -131,8 +134,8 @@ func TestPreferWaitAnswersWithTheContainer(t *testing.T) {
 		t.Errorf("another start: got %d %s", w.Code, w.Body)
 	}
 	call("DELETE", path, "", "")
-	if w, purged := call("DELETE", path+"?purge=true", "", ""); w.Code != http.StatusAccepted || purged.Status != "succeeded" {
-		t.Errorf("a purge leaves no container to show: got %d %s", w.Code, w.Body)
+	if w, _ := call("DELETE", path+"?purge=true", "", ""); w.Code != http.StatusNoContent || w.Body.Len() > 0 || w.Header().Get("Location") == "" {
+		t.Errorf("a purge leaves no container to show: got %d %s %v", w.Code, w.Body, w.Header())
 	}
 	work = func(job string) {
 		if _, err := Cancel(t.Context(), b.Deps, alice, job); err != nil {

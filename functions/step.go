@@ -81,6 +81,12 @@ func Forced(ctx context.Context) bool {
 	return ctx.Value(runningKey{}).(*running).force.Load()
 }
 
+// purgeWanted says whether a purge was asked for before the attempt began. One
+// that comes later has another attempt follow.
+func purgeWanted(ctx context.Context) bool {
+	return ctx.Value(runningKey{}).(*running).held.Purge
+}
+
 // Settle says that the job has reached its purpose. What follows is telling
 // of it, and is done whatever becomes of the container.
 func Settle(ctx context.Context) {

@@ -41,6 +41,9 @@ func (s *server) actions(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
+		if out.Done {
+			return nil, ide.Errorf(ide.Conflict, "The container is stopped already.")
+		}
 		res := &actionOutput{RetryAfter: "1", Body: functions.AnswerJob(out.Job)}
 		if out.Answered != "" {
 			if err := json.Unmarshal([]byte(out.Answered), &res.Body); err != nil {

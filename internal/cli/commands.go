@@ -204,7 +204,10 @@ func (g *Globals) jobWith(method, path string, q url.Values, body any, noWait bo
 	if err := g.call(method, path, q, body, &j); err != nil {
 		return err
 	}
-	if noWait {
+	switch {
+	case j.Function == "" && j.ID != "": // the container, for which there was nothing to do
+		return g.showJob(j)
+	case noWait:
 		return g.showJob(j)
 	}
 	return g.follow(j.ID)

@@ -39,6 +39,9 @@ type Admission struct {
 	Only      string // with Reserve: the only node that will do, by its engine ID; empty is any
 	Not       string // with Reserve: the one that will not
 	Force     bool   // sets the job's force flag, also on an open one
+	Purge     bool   // sets the job's purge flag, also on an open one
+	Wish      string // digest of what is asked for: an open job with another one is a CONFLICT; empty is not compared
+	SameRun   bool   // an open job of an earlier run of the container is a CONFLICT
 
 	Webhook *ide.Webhook // with New: an endpoint that hears of it; nil is none
 	Trace   string       // of the request that asks
@@ -57,6 +60,7 @@ type Admitted struct {
 	Container ide.Container
 	Open      bool   // the job was open before
 	Forced    bool   // it was, and force is new to it
+	Done      bool   // there is nothing to do: no job was opened
 	Waits     bool   // others of the same owner come first: Turn says when it is delivered
 	Skipped   bool   // the instant has had its job, lies ahead, or the schedule is paused; then the rest is empty
 	Answered  string // the first answer to the same Idempotency-Key; then the rest is empty
@@ -65,7 +69,7 @@ type Admitted struct {
 // Admit writes an admission, or returns the open job of the pair. Errors: what
 // Edit returns, CONTAINER_NOT_FOUND, CONTAINER_LIMIT_EXCEEDED,
 // RESOURCE_LIMIT_EXCEEDED, IDEMPOTENCY_KEY_REUSED, QUEUE_UNAVAILABLE, and
-// CONFLICT where the place is in use.
+// CONFLICT where the place is in use, or the open job does something else.
 func (s *Store) Admit(ctx context.Context, a Admission) (Admitted, error) {
 	for {
 		p, err := s.present(ctx, a)
@@ -127,6 +131,11 @@ func (s *Store) Answered(ctx context.Context, owner, key, digest string) (string
 		return "", refusal([]string{"reused"}, ide.Container{})
 	}
 	return answer, nil
+}
+
+// Answer keeps the answer to an Idempotency-Key for which no job was opened.
+func (s *Store) Answer(ctx context.Context, owner, key, digest, answer string) error {
+	return down(s.rdb.SetNX(ctx, idemKey(owner, key), digest+"\n"+answer, s.cfg.IdempotencyTTL).Err())
 }
 
 // present is what an admission is decided on.
@@ -225,7 +234,7 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 		a.Function, c.ID, p.seq, encode(job), encode(a.Args), ms(now), a.By.Name, doc, p.rev, string(c.Status),
 		c.Owner, ms(c.CreatedAt), event, s.cfg.EventsKept, cpu, mem, strategy, s.cfg.CapacityMaxAge.Milliseconds(),
 		a.MaxPerKey, a.Digest, answer, int(s.cfg.IdempotencyTTL.Seconds()), flag(a.Force), c.Run, flag(p.open != ""), place, only, lane, window,
-		hook, hookID, types, instant, generic, has, flag(a.goesOn != ""), flag(a.Once))
+		hook, hookID, types, instant, generic, has, flag(a.goesOn != ""), flag(a.Once), a.Wish, flag(a.Purge), flag(a.SameRun))
 	if err != nil {
 		return out, false, err
 	}
@@ -237,6 +246,8 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 		out.Job, err = s.Job(ctx, got[1])
 		out.Container, out.Open, out.Forced = c, true, got[2] == "1"
 		return out, false, err
+	case "other", "past":
+		return out, false, occupied(got[0], got[1])
 	case "answered":
 		return Admitted{Answered: got[1]}, false, nil
 	case "skip":
@@ -252,6 +263,17 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 	default:
 		return out, false, refusal(got, c)
 	}
+}
+
+// occupied is the refusal of a request whose pair has an open job that does
+// not do what is asked for.
+func occupied(why, job string) *ide.Error {
+	e := ide.Errorf(ide.Conflict, "The job %s is open, and was asked for with other arguments. Ask again when it has ended.", job)
+	if why == "past" {
+		e.Message = fmt.Sprintf("The job %s has not ended, and is about an earlier run of the container. Ask again in a moment.", job)
+	}
+	e.Details, e.RetryAfter = map[string]any{"job": job}, time.Second
+	return e
 }
 
 // refusal turns the script's "no" into an error.

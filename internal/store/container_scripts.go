@@ -22,9 +22,10 @@ import "github.com/redis/go-redis/v9"
 // (ms; ” = none), 34 other resources to reserve, JSON by kind (” = none), 35 what the
 // nodes have of them, JSON by node and kind, 36 whether the job is open and goes on
 // with this (0 or 1), 37 whether the pair is this job's alone, and its number goes
-// with it (0 or 1)
+// with it (0 or 1), 38 digest of what is asked for (” = not compared), 39 purge (0 or
+// 1), 40 whether an open job must be of the container's present run (0 or 1)
 //
-// Answers: [ok, node, waits for its turn (0 or 1)] [open, job, force is new] [answered, answer] [reused] [stale]
+// Answers: [ok, node, waits for its turn (0 or 1)] [open, job, force is new] [other, job] [past, job] [answered, answer] [reused] [stale]
 // [skip] [quota, live] [high, "resource text" of nodes with room that are above a mark…] [full, resource, best cpu, best memory] [nodata] [inuse]
 // [lost] [wanted]
 var admitScript = redis.NewScript(library + `
@@ -53,11 +54,15 @@ if goes then
     if j:match('^container%-stop:') then return {'wanted'} end -- to stay down
   end
 elseif open then
-  local forced = '0'
-  if ARGV[23] == '1' and redis.call('HGET', P..'j:'..open, 'force') ~= '1' then
+  local forced, h = '0', redis.call('HMGET', P..'j:'..open, 'force', 'wish', 'run')
+  if ARGV[38] ~= '' and h[2] and h[2] ~= ARGV[38] then return {'other', open} end
+  local run = ARGV[40] == '1' and (redis.call('HGET', KEYS[1], 'doc') or ''):match('"run":(%d+)')
+  if run and h[3] and h[3] ~= run then return {'past', open} end
+  if ARGV[23] == '1' and h[1] ~= '1' then
     redis.call('HSET', P..'j:'..open, 'force', '1')
     forced = '1'
   end
+  if ARGV[39] == '1' then redis.call('HSET', P..'j:'..open, 'purge', '1') end
   return {'open', open, forced}
 end
 if ARGV[25] == '1' and not goes then return {'stale'} end
@@ -134,6 +139,8 @@ else
   redis.call('HSET', KEYS[2], 'doc', ARGV[4], 'args', ARGV[5], 'status', 'queued', 'function', fn, 'container', cid,
     'owner', ARGV[7], 'queued', ARGV[6], 'attempt', '0', 'delivery', '1', 'run', ARGV[24], 'force', ARGV[23], 'cancel', '0', 'lane', ARGV[28])
   if ARGV[37] == '1' then redis.call('HSET', KEYS[2], 'once', '1') end
+  if ARGV[38] ~= '' then redis.call('HSET', KEYS[2], 'wish', ARGV[38]) end
+  if ARGV[39] == '1' then redis.call('HSET', KEYS[2], 'purge', '1') end
   index('js', jid, ARGV[7], '', 'queued', now)
   if lane ~= '' then
     if redis.call('SCARD', P..'turn:'..lane) < tonumber(ARGV[29]) then

@@ -9,10 +9,10 @@ import "github.com/redis/go-redis/v9"
 //
 // ARGV: 1 job ID, 2 token, 3 lease TTL (ms), 4 number of the delivery
 //
-// Answers: [ok, doc, args, attempt, cancel, force, failing, run, delivery]
+// Answers: [ok, doc, args, attempt, cancel, force, failing, run, delivery, purge]
 // [ended] [held] [gone]
 var takeScript = redis.NewScript(library + `
-local h = redis.call('HMGET', KEYS[1], 'doc', 'args', 'status', 'owner', 'queued', 'cancel', 'force', 'failing', 'run', 'delivery')
+local h = redis.call('HMGET', KEYS[1], 'doc', 'args', 'status', 'owner', 'queued', 'cancel', 'force', 'failing', 'run', 'delivery', 'purge')
 if not h[1] then return {'gone'} end
 local s = h[3]
 if s == 'succeeded' or s == 'failed' or s == 'canceled' then return {'ended'} end
@@ -22,7 +22,7 @@ local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 redis.call('HSET', KEYS[1], 'status', 'running')
 index('js', ARGV[1], h[4], s, 'running', h[5])
 changed('j '..ARGV[1])
-return {'ok', h[1], h[2], tostring(attempt), h[6] or '0', h[7] or '0', h[8] or '', h[9] or '0', h[10] or '1'}
+return {'ok', h[1], h[2], tostring(attempt), h[6] or '0', h[7] or '0', h[8] or '', h[9] or '0', h[10] or '1', h[11] or '0'}
 `)
 
 // saveScript writes a job on behalf of the holder of its lease. When the
@@ -33,14 +33,16 @@ return {'ok', h[1], h[2], tostring(attempt), h[6] or '0', h[7] or '0', h[8] or '
 //
 // ARGV: 1 job ID, 2 token, 3 lease TTL (ms), 4 doc, 5 status, 6 due or end
 // (ms), 7 event, 8 events kept, 9 failing (” or 1), 10 take this attempt
-// back (0 or 1), 11 end as it counts for pruning (ms), 12… what an ended job
-// adds to the tally, field and amount
+// back (0 or 1), 11 end as it counts for pruning (ms), 12 whether the attempt knew that
+// a purge is wanted (0 or 1), 13… what an ended job adds to the tally, field and amount
 //
-// Answers: [ok, cancel, force, container status, container run, waiting jobs…] [lost]
+// Answers: [ok, cancel, force, container status, container run, waiting jobs…]
+// [more]: it has not succeeded, for a purge was asked for since the attempt began [lost]
 var saveScript = redis.NewScript(library + `
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return {'lost'} end
-local h = redis.call('HMGET', KEYS[1], 'status', 'owner', 'queued', 'function', 'container', 'cancel', 'force')
+local h = redis.call('HMGET', KEYS[1], 'status', 'owner', 'queued', 'function', 'container', 'cancel', 'force', 'purge')
 local s, cid = ARGV[5], h[5]
+if s == 'succeeded' and h[8] == '1' and ARGV[12] ~= '1' then return {'more'} end
 redis.call('HSET', KEYS[1], 'doc', ARGV[4], 'status', s, 'failing', ARGV[9])
 index('js', ARGV[1], h[2], h[1], s, h[3])
 changed('j '..ARGV[1])
@@ -61,7 +63,7 @@ else
   redis.call('ZADD', P..'j:ended', ARGV[11], ARGV[1])
   redis.call('SREM', P..'c:'..cid..':jobs', ARGV[1])
   emit('', ARGV[7], ARGV[8])
-  for i = 12, #ARGV, 2 do redis.call('HINCRBY', P..'tally', ARGV[i], ARGV[i+1]) end
+  for i = 13, #ARGV, 2 do redis.call('HINCRBY', P..'tally', ARGV[i], ARGV[i+1]) end
 end
 if cid ~= '' then
   for _, j in ipairs(redis.call('SMEMBERS', P..'c:'..cid..':jobs')) do

@@ -231,6 +231,9 @@ var ErrHeld = errors.New("the lease is held")
 // ErrEnded says that the job is over, or was never written.
 var ErrEnded = errors.New("the job has ended")
 
+// ErrMore says that a job cannot end: more was asked of it meanwhile.
+var ErrMore = errors.New("more was asked of the job")
+
 // ErrLost says that the lease is no longer ours: whatever we did not finish
 // is somebody else's now.
 var ErrLost = errors.New("the lease is lost")

@@ -10,7 +10,7 @@ package store
 //	c:<id>:log            stream  what its programs printed: t, n, c, s, l, m as in logs; capped in lines and bytes
 //	cs, cs:s:<status>, cs:o:<owner>, cs:o:<owner>:s:<status>
 //	                      zset    container IDs by creation; the status unsaved has those whose node holds what no bucket has
-//	j:<id>                hash    doc (JSON of ide.Job), args, status, attempt, delivery, cancel, force, failing, due …
+//	j:<id>                hash    doc (JSON of ide.Job), args, status, attempt, delivery, cancel, force, purge, failing, wish, due …
 //	js, js:s:<status>, js:o:<owner>, js:o:<owner>:s:<status>
 //	                      zset    job IDs by creation
 //	j:due                 zset    open jobs by the time they ought to run

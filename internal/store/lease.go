@@ -18,6 +18,7 @@ type Held struct {
 	Run      int // the container's run when the job was admitted
 	Delivery int
 	Failing  bool // an earlier attempt gave up; what is left is to clean up
+	Purge    bool // when the attempt began, a purge was wanted
 	Flags    Flags
 	Keep     time.Duration // how long the job can be looked up once it has ended; 0 is Config.JobRetention
 
@@ -55,6 +56,7 @@ func (s *Store) Take(ctx context.Context, id string, delivery int) (*Held, error
 	h.Args, h.Job.Status, h.Job.Attempt, h.Job.NextAttemptAt = []byte(got[2]), ide.JobRunning, atoi(got[3]), nil
 	h.Flags = Flags{Cancel: got[4] == "1", Force: got[5] == "1"}
 	h.Failing, h.Run, h.Delivery = got[6] == "1", atoi(got[7]), atoi(got[8])
+	h.Purge = got[9] == "1"
 	if h.Job.StartedAt == nil {
 		h.Job.StartedAt = &now
 		h.Job.Steps = append(h.Job.Steps, ide.Step{Name: "queue", Status: ide.StepDone, Attempt: 1, StartedAt: h.Job.QueuedAt,
@@ -73,14 +75,15 @@ func (h *Held) Save(ctx context.Context) error {
 // open jobs of the container, for which the lease is free now. uncount takes
 // the attempt back, for one that was interrupted and not failed.
 func (h *Held) Retry(ctx context.Context, t time.Time, uncount bool) (waiting []string, err error) {
-	h.Job.Status, h.Job.NextAttemptAt = ide.JobRetrying, &t
+	h.Job.Status, h.Job.FinishedAt, h.Job.NextAttemptAt = ide.JobRetrying, nil, &t
 	if uncount {
 		h.Job.Status, h.Job.NextAttemptAt = ide.JobQueued, nil
 	}
 	return h.save(ctx, t, uncount)
 }
 
-// End ends the job. It returns the other open jobs of the container.
+// End ends the job. It returns the other open jobs of the container. ErrMore says
+// that a purge was asked for since the attempt began: the job goes on.
 func (h *Held) End(ctx context.Context, status ide.JobStatus) (waiting []string, err error) {
 	now := time.Now().UTC()
 	h.Job.Status, h.Job.FinishedAt, h.Job.NextAttemptAt = status, &now, nil
@@ -107,12 +110,16 @@ func (h *Held) save(ctx context.Context, at time.Time, uncount bool) ([]string, 
 		}
 		added = tally(j)
 	}
-	args := []any{j.ID, h.token, h.store.cfg.LeaseTTL.Milliseconds(), encode(j), string(j.Status), ms(at), event, h.store.cfg.EventsKept, failing, flag(uncount), ms(counts)}
+	args := []any{j.ID, h.token, h.store.cfg.LeaseTTL.Milliseconds(), encode(j), string(j.Status), ms(at), event, h.store.cfg.EventsKept, failing, flag(uncount), ms(counts), flag(h.Purge)}
 	got, err := h.store.run(ctx, saveScript, []string{jobKey(j.ID), leaseKey(Target(j.ID))}, append(args, added...)...)
 	if err != nil {
 		return nil, err
 	}
-	if got[0] != "ok" {
+	switch got[0] {
+	case "ok":
+	case "more":
+		return nil, ErrMore
+	default:
 		return nil, ErrLost
 	}
 	h.Flags = flags(got[1:])

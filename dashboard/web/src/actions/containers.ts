@@ -18,7 +18,10 @@ async function refresh(id: string): Promise<void> {
 }
 
 async function act(title: string, id: string, run: () => Promise<unknown>): Promise<boolean> {
-  const ok = await attempt(title, async () => (await run()) as Job)
+  const ok = await attempt(title, async () => {
+    const answer = (await run()) as Partial<Job> | undefined
+    return answer?.function ? (answer as Job) : undefined // else the container: there was nothing to do
+  })
   await refresh(id).catch(() => {}) // a purged one is gone
   return ok
 }
