@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -15,6 +16,14 @@ type RestoreContainerArgs struct {
 	ID   string         `json:"id" path:"id" maxLength:"64" doc:"Container"`
 	Body RestoreRequest `json:"body"`
 	Run  int            `json:"run"`
+	Was  *Before        `json:"was,omitempty"`
+}
+
+// Before is what a container was when a job was admitted that may leave it so.
+type Before struct {
+	Status ide.Status `json:"status"`
+	Node   string     `json:"node,omitempty"`
+	Error  *ide.Error `json:"error,omitempty"`
 }
 
 // RestoreRequest names a generation.
@@ -37,11 +46,16 @@ var RestoreContainer = define(Function[RestoreContainerArgs]{
 			return store.Admission{}, err
 		case d.S3.Place(c) == nil:
 			return store.Admission{}, state(c, "Its workspace is kept nowhere.")
+		case !c.Status.Live():
+			if err := d.isKept(ctx, c, a.Body.Generation); err != nil {
+				return store.Admission{}, err
+			}
 		}
 		return anotherRun(d, p, c, false, &a.Run, func(c *ide.Container) error {
 			if c.Unsaved {
 				return state(*c, "Its node holds files that could not be saved. Start it to keep them, or give them up with a forced stop.")
 			}
+			a.Was = &Before{Status: c.Status, Node: c.Node, Error: c.Error}
 			return nil
 		}), nil
 	},
@@ -52,9 +66,42 @@ var RestoreContainer = define(Function[RestoreContainerArgs]{
 		return start(ctx, d, a.ID, a.Run, "container-restore")
 	},
 	Fail: func(ctx context.Context, d *Deps, a RestoreContainerArgs, cause *ide.Error) error {
+		if a.Was != nil && resultOf(ctx, "generation") == nil {
+			return d.asBefore(ctx, a, cause)
+		}
 		return failStart(ctx, d, a.ID, a.Run, "container-restore", cause)
 	},
 })
+
+// isKept says whether a generation can be gone back to: NOT_FOUND where it cannot.
+func (d *Deps) isKept(ctx context.Context, c ide.Container, generation int64) error {
+	list, err := Generations(ctx, d, c)
+	switch {
+	case err != nil:
+		return err
+	case slices.ContainsFunc(list, func(g Generation) bool { return g.Generation == generation }):
+		return nil
+	case len(list) == 0:
+		return ide.Errorf(ide.NotFound, "There is no generation %d: the workspace has none.", generation)
+	}
+	return ide.Errorf(ide.NotFound, "There is no generation %d, or it is not kept any more. The oldest that is kept is %d, the newest %d.",
+		generation, list[len(list)-1].Generation, list[0].Generation)
+}
+
+// asBefore gives a container back the state it was in before it was to go back to
+// a generation: no such generation could be made the newest, and nothing has
+// been made in Swarm.
+func (d *Deps) asBefore(ctx context.Context, a RestoreContainerArgs, cause *ide.Error) error {
+	_, err := d.Store.MoveFrom(ctx, a.ID, a.Run, []ide.Status{ide.Starting}, a.Was.Status, "container-restore", "It is as it was before. "+cause.Message,
+		func(c *ide.Container) { c.Node, c.Error = a.Was.Node, a.Was.Error })
+	if ide.HasCode(err, ide.Conflict) || ide.HasCode(err, ide.ContainerNotFound) {
+		return nil // a stop or a later run owns it now
+	}
+	if err != nil {
+		return err
+	}
+	return d.Store.Release(ctx, a.ID, a.Run)
+}
 
 // goBack makes an earlier generation the newest, once: when the run has begun
 // to save, doing so again would take its next generation away.

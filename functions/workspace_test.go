@@ -13,6 +13,7 @@ import (
 	"berth/internal/ide"
 	"berth/internal/s3"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rclone/gofakes3"
 	"github.com/rclone/gofakes3/s3mem"
 )
@@ -110,11 +111,24 @@ func TestGoingBackToAnEarlierSave(t *testing.T) {
 	}
 
 	b.execute(b.stop(StopContainerArgs{ID: c.ID, Force: true}).Job.ID, ide.JobSucceeded)
-	job, err = back(77)
+	before := b.container(c.ID)
+	_, err = back(77)
+	wantError(t, "a generation that is not kept", err, ide.NotFound, true)
+	if diff := cmp.Diff(before, b.container(c.ID)); diff != "" {
+		t.Errorf("the refusal changed the record (-before +after):\n%s", diff)
+	}
+
+	// it goes away between request and work
+	job, err = back(2)
 	b.must(err)
+	b.must(b.rdb.HSet(t.Context(), "{berth}:j:"+job, "args", strings.Replace(b.rdb.HGet(t.Context(), "{berth}:j:"+job, "args").Val(), `"generation":2`, `"generation":77`, 1)).Err())
 	b.execute(job, ide.JobFailed)
 	if j := b.job(job); j.Error == nil || j.Error.Code != ide.NotFound {
 		t.Errorf("a generation that is not kept: %v", j.Error)
+	}
+	after := b.container(c.ID)
+	if after.Status != ide.Stopped || after.Error != nil || after.Node != before.Node || b.reserved() != "0 0" {
+		t.Errorf("got %s (%v) on %s, reserved %s, want it stopped as before", after.Status, after.Error, after.Node, b.reserved())
 	}
 	if n, err := bucket.Verify(t.Context(), 0); n.Generation != 3 || err != nil {
 		t.Errorf("newest is %+v, %v; want 3 still", n, err)

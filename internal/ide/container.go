@@ -30,6 +30,7 @@ func (s Status) Live() bool { return s == Starting || s == Running || s == Stopp
 //	starting  running   container-create, container-start: its URLs answer
 //	starting  failed    the same: attempts spent, a permanent error, canceled
 //	starting  stopping  container-stop: a stop is legal everywhere
+//	starting  stopped   container-restore: the generation is not there, so it is as before
 //	running   stopping  container-stop
 //	stopping  stopped   container-stop: service and secret are gone
 //	stopping  failed    container-stop: attempts spent, files that cannot be saved, or what made it stop was an error
@@ -37,7 +38,7 @@ func (s Status) Live() bool { return s == Starting || s == Running || s == Stopp
 //	failed    starting  container-start: a new run
 //	failed    stopping  container-stop: clean up what a failure left
 var arrows = map[Status][]Status{
-	Starting: {Running, Failed, Stopping},
+	Starting: {Running, Failed, Stopping, Stopped},
 	Running:  {Stopping, Failed},
 	Stopping: {Stopped, Failed},
 	Stopped:  {Starting},
