@@ -80,7 +80,7 @@ func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerAr
 		}
 		a.To = n.ID
 	}
-	if err := d.Store.FitsElsewhere(ctx, c, a.From, a.To); err != nil {
+	if err := d.Store.FitsElsewhere(ctx, p, c, a.From, a.To); err != nil {
 		return store.Admission{}, err
 	}
 	return store.Admission{
@@ -140,7 +140,7 @@ func (d *Deps) placeElsewhere(ctx context.Context, a MoveContainerArgs) error {
 	adm.MaxPerKey, adm.Only, adm.Not, adm.Message = 0, a.To, a.From, "It is started on another node."
 	c, err = d.Store.GoOn(ctx, r.held.Job.ID, adm)
 	var e *ide.Error
-	if errors.As(err, &e) && e.Code == ide.ResourceLimitExceeded {
+	if errors.As(err, &e) && (e.Code == ide.ResourceLimitExceeded || e.Code == ide.PlacementImpossible) {
 		if r.placing() >= placeAttempts {
 			return err // permanent: it stays down, with all saved
 		}

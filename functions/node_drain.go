@@ -162,7 +162,7 @@ func (d *Deps) moveOff(ctx context.Context, id, node string) (why string, err er
 			switch e := ide.AsError(err); {
 			case err == nil:
 				job = out.Job.ID
-			case e.Code == ide.ResourceLimitExceeded:
+			case e.Code == ide.ResourceLimitExceeded, e.Code == ide.PlacementImpossible:
 				return e.Message, nil
 			case e.Code != ide.Conflict && e.Code != ide.ContainerNotFound:
 				return "", err

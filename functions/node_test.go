@@ -91,7 +91,7 @@ func TestMoveTakesAContainerElsewhere(t *testing.T) {
 	b := newBench(t)
 	c := b.running()
 	_, err := b.move(c.ID, "")
-	wantError(t, "there is no other node", err, ide.ResourceLimitExceeded, true)
+	wantError(t, "there is no other node", err, ide.PlacementImpossible, true)
 	other := b.second("node-2")
 	_, err = b.move(c.ID, "node-1")
 	wantError(t, "to where it is", err, ide.Conflict, true)

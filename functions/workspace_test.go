@@ -182,3 +182,16 @@ func TestWhatIsNotSavedIsToldOnce(t *testing.T) {
 		t.Error("the record does not show that saves fail")
 	}
 }
+
+// refuseStore puts a store in the place of a bench's that lets nobody in.
+func (b *bench) refuseStore() {
+	b.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, `<Error><Code>AccessDenied</Code><Message>no</Message></Error>`)
+	}))
+	b.Cleanup(server.Close)
+	var err error
+	b.S3, err = s3.New(s3.Config{Endpoint: server.URL, PathStyle: true})
+	b.must(err)
+}

@@ -175,7 +175,7 @@ func (s *server) containers(api huma.API) {
 	check := read("check-container", "/api/containers/check", "containers", "Whether a start would be admitted now, and where; makes nothing")
 	check.Method, check.Metadata = http.MethodPost, map[string]any{forViewers: true}
 	huma.Register(api, check, func(ctx context.Context, in *struct {
-		Body functions.CreateContainerRequest
+		Body functions.CheckRequest
 	}) (*body[functions.CheckAnswer], error) {
 		out, err := functions.Check(ctx, s.deps, ide.PrincipalOf(ctx), in.Body)
 		if err != nil {

@@ -21,7 +21,7 @@ var statuses = map[ide.Code]int{
 	ide.ContainerNotFound: http.StatusNotFound, ide.JobNotFound: http.StatusNotFound, ide.NotFound: http.StatusNotFound,
 	ide.MethodNotAllowed: http.StatusMethodNotAllowed, ide.BodyTooLarge: http.StatusRequestEntityTooLarge,
 	ide.UnsupportedMediaType: http.StatusUnsupportedMediaType, ide.Conflict: http.StatusConflict,
-	ide.IdempotencyKeyReused: http.StatusUnprocessableEntity, ide.ContainerLimitExceeded: http.StatusTooManyRequests, ide.RateLimited: http.StatusTooManyRequests,
+	ide.IdempotencyKeyReused: http.StatusUnprocessableEntity, ide.PlacementImpossible: http.StatusUnprocessableEntity, ide.ContainerLimitExceeded: http.StatusTooManyRequests, ide.RateLimited: http.StatusTooManyRequests,
 	ide.Docker: http.StatusBadGateway, ide.ResourceLimitExceeded: http.StatusServiceUnavailable,
 	ide.QueueUnavailable: http.StatusServiceUnavailable, ide.S3Unavailable: http.StatusServiceUnavailable,
 }

@@ -105,16 +105,22 @@ func TestNothingFitsAboveTheMarks(t *testing.T) {
 	use.Above = []ide.Mark{{Resource: ide.ResourceCPU, Percent: 97, Mark: 90}}
 	b.must(b.st.ReportUse(t.Context(), rooms[0].Node, use))
 	e := b.refused(b.call(aliceKey, "POST", "/api/containers/start", `{"s3Bucket":"bucket"}`), http.StatusServiceUnavailable, ide.ResourceLimitExceeded, "/api/containers/start")
+	for _, part := range []string{"a node: cpu is at 97 %, above its mark of 90 %", "a node: memory is at 95 %"} {
+		if !strings.Contains(e.Message, part) || strings.Contains(e.Message, "node-1") {
+			t.Errorf("the refusal does not say %q, or names a node: %s", part, e.Message)
+		}
+	}
+	e = b.refused(b.call(rootKey, "POST", "/api/containers/start", `{"s3Bucket":"bucket"}`), http.StatusServiceUnavailable, ide.ResourceLimitExceeded, "/api/containers/start")
 	for _, part := range []string{"node-1: cpu is at 97 %, above its mark of 90 %", "node-2: memory is at 95 %"} {
 		if !strings.Contains(e.Message, part) {
-			t.Errorf("the refusal does not say %q: %s", part, e.Message)
+			t.Errorf("the refusal does not say %q to an admin: %s", part, e.Message)
 		}
 	}
 	var check struct {
 		Fits  bool
 		Nodes []struct{ Why string }
 	}
-	b.read(b.call(aliceKey, "POST", "/api/containers/check", `{"s3Bucket":"bucket"}`), http.StatusOK, &check)
+	b.read(b.call(rootKey, "POST", "/api/containers/check", `{"s3Bucket":"bucket"}`), http.StatusOK, &check)
 	if check.Fits || !strings.Contains(check.Nodes[0].Why, "cpu is at 97 %") {
 		t.Errorf("check: %+v", check)
 	}

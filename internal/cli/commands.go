@@ -66,7 +66,10 @@ func (c Create) Run(g *Globals) error {
 }
 
 // Check is a create that makes nothing.
-type Check struct{ Spec }
+type Check struct {
+	Spec
+	Bucket bool `help:"Try the bucket, too: list, write, read and delete below .berth/check."`
+}
 
 // Run implements the command.
 func (c Check) Run(g *Globals) error {
@@ -75,17 +78,22 @@ func (c Check) Run(g *Globals) error {
 		return err
 	}
 	var a functions.CheckAnswer
-	if err := g.call(http.MethodPost, "/api/containers/check", nil, body, &a); err != nil {
+	ask := functions.CheckRequest{CreateContainerRequest: body, Bucket: c.Bucket}
+	if err := g.call(http.MethodPost, "/api/containers/check", nil, ask, &a); err != nil {
 		return err
 	}
 	err = g.show(a, func(w io.Writer) {
-		rows(w, "NODE\tFITS\tFREE CPU\tFREE MEMORY\tWHY", func(row func(...any)) {
-			for _, n := range a.Nodes {
-				row(n.Hostname, n.Fits, fmt.Sprintf("%.2f", n.FreeCPU), fmt.Sprintf("%d MiB", n.FreeMemory>>20), n.Why)
-			}
-		})
+		if len(a.Nodes) > 0 {
+			rows(w, "NODE\tFITS\tFREE CPU\tFREE MEMORY\tIMAGE\tWHY", func(row func(...any)) {
+				for _, n := range a.Nodes {
+					row(n.Hostname, n.Fits, fmt.Sprintf("%.2f", n.FreeCPU), fmt.Sprintf("%d MiB", n.FreeMemory>>20), n.ImageFound, n.Why)
+				}
+			})
+		}
 		if !a.Fits {
 			fmt.Fprintln(w, a.Why)
+		} else if len(a.Nodes) == 0 {
+			fmt.Fprintln(w, "It fits.")
 		}
 	})
 	if err == nil && !a.Fits {

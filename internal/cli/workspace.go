@@ -119,9 +119,9 @@ func (Templates) Run(g *Globals) error {
 		return err
 	}
 	return g.show(l, func(w io.Writer) {
-		rows(w, "NAME\tCPU\tMEMORY\tIMAGE\tDESCRIPTION", func(row func(...any)) {
+		rows(w, "NAME\tCPU\tMEMORY\tIMAGE\tFOUND\tDESCRIPTION", func(row func(...any)) {
 			for _, t := range l.Templates {
-				row(t.Name, t.CPULimit, fmt.Sprintf("%d MiB", t.MemoryLimit>>20), t.Image, t.Description)
+				row(t.Name, t.CPULimit, fmt.Sprintf("%d MiB", t.MemoryLimit>>20), t.Image, t.ImageFound, t.Description)
 			}
 		})
 	})

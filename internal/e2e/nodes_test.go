@@ -101,7 +101,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	said("spread")
 
 	if a, err := c.call("POST", "/api/containers/start", `{"s3Bucket":"work","s3Prefix":"never","awsAccessKeyId":"a","awsSecretAccessKey":"b","placement":{"constraints":["node.labels.zone==moon"]}}`); err != nil ||
-		a.code() != ide.ResourceLimitExceeded || !strings.Contains(string(a.body), `"never":true`) {
+		a.status != http.StatusUnprocessableEntity || a.code() != ide.PlacementImpossible {
 		t.Errorf("a place that there never is: got %s, %v", a, err)
 	}
 	c.job("PUT", "/api/nodes/n3/labels", `{"labels":{"zone":"attic"}}`)

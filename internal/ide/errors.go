@@ -33,6 +33,7 @@ const (
 	ContainerLimitExceeded Code = "CONTAINER_LIMIT_EXCEEDED"
 	Internal               Code = "INTERNAL_ERROR"
 	Docker                 Code = "DOCKER_ERROR"
+	PlacementImpossible    Code = "PLACEMENT_IMPOSSIBLE" // no node, as the nodes are, can ever take it
 	ResourceLimitExceeded  Code = "RESOURCE_LIMIT_EXCEEDED"
 	QueueUnavailable       Code = "QUEUE_UNAVAILABLE"
 	ContainerStartFailed   Code = "CONTAINER_START_FAILED"

@@ -56,6 +56,10 @@ type Key struct {
 // MaySee says whether p may know of something that owner owns.
 func (p Principal) MaySee(owner string) bool { return p.Role != Client || p.Name == owner }
 
+// SeesNodes says whether p may know of the Swarm's machines: their names, and
+// what each has free.
+func (p Principal) SeesNodes() bool { return p.Role == Admin || p.Role == Viewer }
+
 type principalKey struct{}
 
 // WithPrincipal returns a context that carries who calls.

@@ -68,7 +68,7 @@ type Admitted struct {
 
 // Admit writes an admission, or returns the open job of the pair. Errors: what
 // Edit returns, CONTAINER_NOT_FOUND, CONTAINER_LIMIT_EXCEEDED,
-// RESOURCE_LIMIT_EXCEEDED, IDEMPOTENCY_KEY_REUSED, QUEUE_UNAVAILABLE, and
+// RESOURCE_LIMIT_EXCEEDED, PLACEMENT_IMPOSSIBLE, IDEMPOTENCY_KEY_REUSED, QUEUE_UNAVAILABLE, and
 // CONFLICT where the place is in use, or the open job does something else.
 func (s *Store) Admit(ctx context.Context, a Admission) (Admitted, error) {
 	for {
@@ -108,11 +108,32 @@ func (s *Store) GoOn(ctx context.Context, job string, a Admission) (ide.Containe
 	}
 }
 
-// InUse says whether a live container has a bucket and prefix, or one above
-// or below it, so that an admission with Place would be a CONFLICT.
-func (s *Store) InUse(ctx context.Context, b ide.Bucket) (bool, error) {
+// InUse is the CONFLICT of an admission with Place where a live container has a
+// bucket and prefix, or one above or below it; nil is that none has.
+func (s *Store) InUse(ctx context.Context, p ide.Principal, b ide.Bucket) error {
 	got, err := s.run(ctx, inUseScript, nil, placeOf(b))
-	return err == nil && got[0] == "1", err
+	if err != nil || got[0] == "" {
+		return err
+	}
+	return s.taken(ctx, p, b, got[0])
+}
+
+// taken is the CONFLICT of a place that a container uses, which is named to
+// those who may know of it.
+func (s *Store) taken(ctx context.Context, p ide.Principal, b ide.Bucket, id string) error {
+	e := ide.Errorf(ide.Conflict, "A live container already uses this bucket and prefix, or one above or below it: two would save over each other.")
+	details := map[string]any{"s3Bucket": b.Name, "s3Prefix": b.Prefix}
+	e.Details = details
+	c, err := s.Container(ctx, id)
+	switch {
+	case ide.HasCode(err, ide.ContainerNotFound) || err == nil && !p.MaySee(c.Owner):
+	case err != nil:
+		return err
+	default:
+		e.Message = fmt.Sprintf("The container %s already uses this bucket and prefix, or one above or below it: two would save over each other.", id)
+		details["container"] = id
+	}
+	return e
 }
 
 // Answered returns the first answer to an Idempotency-Key of an owner's, or
@@ -258,8 +279,12 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 		return out, false, ErrLost
 	case "wanted":
 		return out, false, ide.Errorf(ide.Canceled, "A stop was asked for in the meantime.")
+	case "inuse":
+		return out, false, s.taken(ctx, a.By, c.S3, got[1])
 	case "full":
 		return out, false, s.full(ctx, a, c, refusal(got, c))
+	case "high":
+		return out, false, aboveMarks(a.By, got[1:])
 	default:
 		return out, false, refusal(got, c)
 	}
@@ -286,20 +311,12 @@ func refusal(got []string, c ide.Container) *ide.Error {
 		e = ide.Errorf(ide.ContainerLimitExceeded, "Your key has %s live containers, which is its limit. Stop one first.", got[1])
 		e.Details = map[string]any{"live": atoi(got[1])}
 		return e
-	case "inuse":
-		e = ide.Errorf(ide.Conflict, "A live container already uses this bucket and prefix, or one above or below it: two would save over each other.")
-		e.Details = map[string]any{"s3Bucket": c.S3.Name, "s3Prefix": c.S3.Prefix}
-		return e
 	case "never":
-		e = ide.Errorf(ide.ResourceLimitExceeded, "No node can ever take it as they are: %s", got[1])
-		e.Details, e.RetryAfter = map[string]any{"never": true}, 5*time.Minute
-		return e
+		return ide.Errorf(ide.PlacementImpossible, "No node can ever take it as they are: %s", got[1])
 	case "nodata":
 		e = ide.Errorf(ide.ResourceLimitExceeded, "No node has reported its capacity lately, so nothing can be placed.")
 		e.RetryAfter = 5 * time.Second
 		return e
-	case "high":
-		return aboveMarks(got[1:])
 	}
 	resource, cpu, mem := got[1], int64(atoi(got[2])), int64(atoi(got[3]))
 	want, best := fmt.Sprintf("%.2f CPU", float64(c.Resources.CPUReservation)/1e9), fmt.Sprintf("%.2f CPU", float64(cpu)/1e9)
@@ -316,12 +333,16 @@ func refusal(got []string, c ide.Container) *ide.Error {
 }
 
 // aboveMarks is the refusal where only nodes that are above a high-water mark
-// have room: "resource text" each.
-func aboveMarks(why []string) *ide.Error {
+// have room: "resource node: text" each. Nodes are named to those who may know of
+// them.
+func aboveMarks(p ide.Principal, why []string) *ide.Error {
 	slices.Sort(why)
 	resource, text := "", make([]string, len(why))
 	for i, w := range why {
 		r, t, _ := strings.Cut(w, " ")
+		if _, marks, ok := strings.Cut(t, ": "); ok && !p.SeesNodes() {
+			t = "a node: " + marks
+		}
 		resource, text[i] = cmp.Or(resource, r), t
 	}
 	const shown = 5

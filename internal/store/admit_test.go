@@ -209,7 +209,7 @@ func TestARefusedStartKeepsWhatAStopThatFailedHolds(t *testing.T) {
 	node(t, s, ide.Node{ID: "n1", CPU: 5e8, Memory: 8 << 30})
 	again := Admission{Function: "container-start", MaxAttempts: 1, By: alice, Container: id, Args: struct{}{}, Reserve: true,
 		Edit: func(c *ide.Container) error { c.Run++; c.Status = ide.Starting; return nil }}
-	if _, err := s.Admit(t.Context(), again); code(err) != ide.ResourceLimitExceeded {
+	if _, err := s.Admit(t.Context(), again); code(err) != ide.PlacementImpossible {
 		t.Fatalf("got %v", err)
 	}
 	rooms, err := s.Room(t.Context())

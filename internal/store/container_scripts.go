@@ -26,7 +26,7 @@ import "github.com/redis/go-redis/v9"
 // 1), 40 whether an open job must be of the container's present run (0 or 1)
 //
 // Answers: [ok, node, waits for its turn (0 or 1)] [open, job, force is new] [other, job] [past, job] [answered, answer] [reused] [stale]
-// [skip] [quota, live] [high, "resource text" of nodes with room that are above a mark…] [full, resource, best cpu, best memory] [nodata] [inuse]
+// [skip] [quota, live] [high, "resource text" of nodes with room that are above a mark…] [full, resource, best cpu, best memory] [nodata] [inuse, container]
 // [lost] [wanted]
 var admitScript = redis.NewScript(library + `
 local fn, cid, seq, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
@@ -82,7 +82,8 @@ if ARGV[15] ~= '' then
     end
     if live >= most then return {'quota', tostring(live)} end
   end
-  if ARGV[26] ~= '' and inuse(ARGV[26], cid) then return {'inuse'} end
+  local other = ARGV[26] ~= '' and inuse(ARGV[26], cid)
+  if other then return {'inuse', other} end
   local held = redis.call('HGET', P..'res', cid) -- by a stop that failed: its place counts as free
   local heldmore = (redis.call('HGET', P..'res:gen', cid) or ''):match('^%S+ (.*)$') or ''
   if held then release(cid, '') end
@@ -167,14 +168,13 @@ if KEYS[3] ~= '' then redis.call('SET', KEYS[3], ARGV[20]..'\n'..ARGV[21], 'EX',
 return {'ok', node, waits}
 `)
 
-// inUseScript says whether a live container has a place.
+// inUseScript names a live container that has a place.
 //
 // ARGV: 1 place, "bucket/prefix/"
 //
-// Answers: [0 or 1]
+// Answers: [container] [”]
 var inUseScript = redis.NewScript(library + `
-if inuse(ARGV[1], '') then return {'1'} end
-return {'0'}
+return {inuse(ARGV[1], '') or ''}
 `)
 
 // updateScript writes a container if nobody else did since it was read.

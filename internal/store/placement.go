@@ -71,8 +71,12 @@ func freeGeneric(n ide.Node) map[string]int64 {
 func never(a Admission, c ide.Container, nodes []ide.Node) *ide.Error {
 	var why []string
 	for _, n := range nodes {
-		if a.may(n) {
-			why = append(why, fmt.Sprintf("%s: %s", n.Hostname, c.Never(n)))
+		text := c.Never(n)
+		if a.By.SeesNodes() {
+			text = n.Hostname + ": " + text
+		}
+		if a.may(n) && !slices.Contains(why, text) {
+			why = append(why, text)
 		}
 	}
 	const shown = 3
@@ -102,7 +106,10 @@ func (s *Store) full(ctx context.Context, a Admission, c ide.Container, e *ide.E
 	}
 	if len(rooms) == 1 && (a.Only != "" || a.Not != "") {
 		if why := rooms[0].Why(c); why != "" {
-			e.Message = fmt.Sprintf("The node %s cannot take it now. %s", rooms[0].Node.Hostname, why)
+			e.Message = "The node cannot take it now. " + why
+			if a.By.SeesNodes() {
+				e.Message = fmt.Sprintf("The node %s cannot take it now. %s", rooms[0].Node.Hostname, why)
+			}
 		}
 	}
 	return e
@@ -139,8 +146,8 @@ func (r Room) Why(c ide.Container) string {
 
 // FitsElsewhere says whether a container has room on a node, or, if that is
 // empty, on any but the one it is on. The error is that of an admission.
-func (s *Store) FitsElsewhere(ctx context.Context, c ide.Container, from, to string) error {
-	a := Admission{Only: to, Not: from}
+func (s *Store) FitsElsewhere(ctx context.Context, p ide.Principal, c ide.Container, from, to string) error {
+	a := Admission{By: p, Only: to, Not: from}
 	if _, _, err := s.candidates(ctx, a, c); err != nil {
 		return err
 	}

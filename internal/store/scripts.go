@@ -67,21 +67,22 @@ local function release(id, run)
   redis.call('HDEL', P..'res', id)
   redis.call('HDEL', P..'res:gen', id)
 end
--- inuse says whether another live container has a place ("bucket/prefix/"),
--- one above it or one below.
+-- inuse names another live container that has a place ("bucket/prefix/"),
+-- one above it or one below; nil is that none has.
 local function inuse(place, id)
   local function taken(from, to)
     for _, m in ipairs(redis.call('ZRANGEBYLEX', P..'places', '['..from, '('..to)) do
-      if m:match('\1(.*)$') ~= id then return true end
+      local other = m:match('\1(.*)$')
+      if other ~= id then return other end
     end
-    return false
   end
-  if taken(place, place..'\255') then return true end
+  local other = taken(place, place..'\255')
+  if other then return other end
   for at in place:gmatch('()/') do
     local above = place:sub(1, at)
-    if above ~= place and taken(above..'\1', above..'\2') then return true end
+    other = above ~= place and taken(above..'\1', above..'\2')
+    if other then return other end
   end
-  return false
 end
 -- all returns a hash as a table.
 local function all(key)

@@ -21,6 +21,90 @@ export const limits = {
       "example": 0.5
     }
   },
+  "CheckRequest": {
+    "activity": {
+      "required": false,
+      "description": "What counts as use, beside typing, input on the desktop and bytes on the web port"
+    },
+    "awsAccessKeyId": {
+      "required": false,
+      "description": "Credentials for the bucket; prefer a role",
+      "maxLength": 128,
+      "example": "AKIAIOSFODNN7EXAMPLE"
+    },
+    "awsSecretAccessKey": {
+      "required": false,
+      "description": "Goes with awsAccessKeyId",
+      "maxLength": 128,
+      "example": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    },
+    "bucket": {
+      "required": false,
+      "description": "Try the bucket as a start does: list, write, read and delete below .berth/check"
+    },
+    "idleTimeout": {
+      "required": false,
+      "description": "Seconds without use after which it is saved and stopped; 0 is never; the server's default if missing",
+      "minimum": 0,
+      "maximum": 31536000,
+      "example": 1800
+    },
+    "image": {
+      "required": false,
+      "description": "Image to run, where the server allows it; the template's if missing",
+      "maxLength": 255,
+      "example": "registry.example.com/ide:3"
+    },
+    "labels": {
+      "required": false,
+      "description": "Your own labels",
+      "maxProperties": 32
+    },
+    "placement": {
+      "required": false,
+      "description": "On which node it may run, beside what its template says"
+    },
+    "resources": {
+      "required": false,
+      "description": "The template's, or else the server's, if missing"
+    },
+    "s3Bucket": {
+      "required": true,
+      "description": "Bucket of the workspace",
+      "maxLength": 63,
+      "example": "alice-workspace"
+    },
+    "s3Prefix": {
+      "required": false,
+      "description": "Folder in the bucket",
+      "maxLength": 512,
+      "example": "course-1/alice"
+    },
+    "s3Region": {
+      "required": false,
+      "description": "Region of the bucket; the server's default if missing",
+      "maxLength": 32,
+      "example": "us-east-1"
+    },
+    "template": {
+      "required": false,
+      "description": "One of the server's templates: image, resources, web command and environment; default if missing",
+      "maxLength": 63,
+      "example": "python"
+    },
+    "vncPassword": {
+      "required": false,
+      "description": "Password of the desktop: 6 to 8 visible ASCII characters (VNC knows no more); random if missing",
+      "minLength": 6,
+      "maxLength": 8,
+      "pattern": "^[!-~]*$",
+      "example": "hunter22"
+    },
+    "webhook": {
+      "required": false,
+      "description": "An endpoint that is told what becomes of this container; its secret is among the container's credentials"
+    }
+  },
   "ContainersActionRequest": {
     "action": {
       "required": true,

@@ -1222,13 +1222,25 @@ export interface components {
             ok: boolean;
         };
         CheckAnswer: {
-            /** @description Whether a start would be admitted now */
+            /** @description The bucket was tried */
+            bucketTried?: boolean;
+            /**
+             * @description Name of the error that it would get
+             * @example RESOURCE_LIMIT_EXCEEDED
+             */
+            code?: string;
+            /** @description Whether a start would be admitted now, so far as is known, and could run */
             fits: boolean;
             /**
              * @description What would run
              * @example registry.example.com/ide:3
              */
             image: string;
+            /**
+             * @description present: a node that it fits on has the image; absent: none has, so that it is pulled at the first start; unknown: it is not the image of a template, or no worker has reported
+             * @enum {string}
+             */
+            imageFound: "present" | "absent" | "unknown";
             /**
              * Format: int64
              * @description How many the key may have; missing is any number
@@ -1243,13 +1255,75 @@ export interface components {
             live: number;
             /** @description No node can ever take it, as the nodes are */
             never?: boolean;
-            /** @description Every node, and whether it has room */
+            /** @description Every node, and whether it has room; for admins and viewers */
             nodes: components["schemas"]["NodeCheck"][];
             /**
              * @description Why not, in a sentence
              * @example No node has room.
              */
             why?: string;
+        };
+        CheckRequest: {
+            /** @description What counts as use, beside typing, input on the desktop and bytes on the web port */
+            activity?: components["schemas"]["ActivityRequest"];
+            /**
+             * @description Credentials for the bucket; prefer a role
+             * @example AKIAIOSFODNN7EXAMPLE
+             */
+            awsAccessKeyId?: string;
+            /**
+             * @description Goes with awsAccessKeyId
+             * @example wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
+             */
+            awsSecretAccessKey?: string;
+            /** @description Try the bucket as a start does: list, write, read and delete below .berth/check */
+            bucket?: boolean;
+            /**
+             * Format: int64
+             * @description Seconds without use after which it is saved and stopped; 0 is never; the server's default if missing
+             * @example 1800
+             */
+            idleTimeout?: number;
+            /**
+             * @description Image to run, where the server allows it; the template's if missing
+             * @example registry.example.com/ide:3
+             */
+            image?: string;
+            /** @description Your own labels */
+            labels?: {
+                [key: string]: string;
+            };
+            /** @description On which node it may run, beside what its template says */
+            placement?: components["schemas"]["Placement"];
+            /** @description The template's, or else the server's, if missing */
+            resources?: components["schemas"]["ResourceRequest"];
+            /**
+             * @description Bucket of the workspace
+             * @example alice-workspace
+             */
+            s3Bucket: string;
+            /**
+             * @description Folder in the bucket
+             * @example course-1/alice
+             */
+            s3Prefix?: string;
+            /**
+             * @description Region of the bucket; the server's default if missing
+             * @example us-east-1
+             */
+            s3Region?: string;
+            /**
+             * @description One of the server's templates: image, resources, web command and environment; default if missing
+             * @example python
+             */
+            template?: string;
+            /**
+             * @description Password of the desktop: 6 to 8 visible ASCII characters (VNC knows no more); random if missing
+             * @example hunter22
+             */
+            vncPassword?: string;
+            /** @description An endpoint that is told what becomes of this container; its secret is among the container's credentials */
+            webhook?: components["schemas"]["WebhookRequest"];
         };
         Checks: {
             /** @description Whether code-server answers */
@@ -2426,6 +2500,11 @@ export interface components {
              */
             id: string;
             /**
+             * @description Whether it has the image
+             * @enum {string}
+             */
+            imageFound: "present" | "absent" | "unknown";
+            /**
              * @description Why not, in a sentence
              * @example 0.25 CPU is needed.
              */
@@ -3131,6 +3210,11 @@ export interface components {
              */
             image: string;
             /**
+             * @description present: some node has the image; absent: none has, so that it is pulled at the first start; unknown: no worker has reported
+             * @enum {string}
+             */
+            imageFound: "present" | "absent" | "unknown";
+            /**
              * Format: int64
              * @description Bytes, unless a start asks for others
              * @example 4294967296
@@ -3670,7 +3754,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description With Prefer: wait=N, the container, if the job has succeeded in that time */
+            /** @description With Prefer: wait=N, the container, if the job has succeeded in that time; without it, the container, if it was stopped already */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3690,6 +3774,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["JobAnswer"];
                 };
+            };
+            /** @description With Prefer: wait=N, if the container was purged in that time */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["Invalid"];
             401: components["responses"]["Unauthenticated"];
@@ -4252,7 +4343,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CreateContainerRequest"];
+                "application/json": components["schemas"]["CheckRequest"];
             };
         };
         responses: {

@@ -105,7 +105,7 @@ function Body({ id, onBusy, onCreated }: { id: string; onBusy: (b: boolean) => v
       className="space-y-4"
     >
       <div className="grid grid-cols-2 gap-3 max-sm:grid-cols-1">
-        <Field label="Template" hint={template?.description} error={placed.template}>
+        <Field label="Template" hint={template?.imageFound === 'absent' ? `No node has its image ${template.image}.` : template?.description} error={placed.template}>
           <Select name="template" value={form.template} onChange={set('template')}>
             <option value="">default</option>
             {templates.data
@@ -200,7 +200,7 @@ function Fits({ form, ready }: { form: Form; ready: boolean }) {
           <p className="flex items-start gap-2 font-medium">
             {check.data.fits ? <CircleCheck aria-hidden className="mt-0.5 size-4 shrink-0 text-ok" /> : <CircleX aria-hidden className="mt-0.5 size-4 shrink-0 text-bad" />}
             <span className="min-w-0 break-words">
-              {check.data.fits ? `Fits on ${count(fitting, 'node')}` : (check.data.why ?? 'It does not fit.')}
+              {check.data.fits ? (check.data.nodes.length > 0 ? `Fits on ${count(fitting, 'node')}` : 'Fits') : (check.data.why ?? 'It does not fit.')}
               <span className="ml-2 font-normal text-muted">
                 {check.data.image}
                 {check.data.limit !== undefined && `, ${check.data.live} of ${check.data.limit} containers of this key`}
