@@ -122,7 +122,7 @@ func TestPlaceInUseNamesItsContainer(t *testing.T) {
 				t.Errorf("%s for %s: %q", what, p.Name, text)
 			}
 		}
-		if named := details["container"] == c.ID; named != (p.Name != bob.Name) || check.Code != ide.Conflict {
+		if named := details["containerId"] == c.ID; named != (p.Name != bob.Name) || check.Code != ide.Conflict {
 			t.Errorf("%s: details %v, check %+v", p.Name, details, check)
 		}
 	}

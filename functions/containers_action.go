@@ -29,7 +29,7 @@ func (a *ContainersActionArgs) fingerprint() any { return a.Body }
 // ItemResult is what has become of one of several containers.
 type ItemResult struct {
 	ID     string        `json:"id"`
-	Job    string        `json:"job,omitempty"`
+	Job    string        `json:"jobId,omitempty"`
 	Status ide.JobStatus `json:"status"`
 	Error  *ide.Error    `json:"error,omitempty"`
 }

@@ -46,7 +46,7 @@ func TestOtherArgumentsAreNotDropped(t *testing.T) {
 			}
 			_, err = ask(true)
 			wantError(t, "other arguments", err, ide.Conflict, true)
-			if e := ide.AsError(err); !strings.Contains(e.Message, first.Job.ID) || !reflect.DeepEqual(e.Details, map[string]any{"job": first.Job.ID}) || e.RetryAfter == 0 {
+			if e := ide.AsError(err); !strings.Contains(e.Message, first.Job.ID) || !reflect.DeepEqual(e.Details, map[string]any{"jobId": first.Job.ID}) || e.RetryAfter == 0 {
 				t.Errorf("got %q, details %v, want the open job", e.Message, e.Details)
 			}
 		})

@@ -15,6 +15,11 @@ import (
 // promised is the document, and a pattern of the path of each operation.
 var promised = sync.OnceValues(func() (*huma.OpenAPI, map[*regexp.Regexp]*huma.PathItem) {
 	doc, paths := Document("v9"), map[*regexp.Regexp]*huma.PathItem{}
+	for _, s := range doc.Components.Schemas.Map() { // what is told has to be documented, though clients may not rely on it
+		if s.Type == huma.TypeObject && s.AdditionalProperties == nil {
+			s.AdditionalProperties = false
+		}
+	}
 	for path, item := range doc.Paths {
 		paths[regexp.MustCompile("^"+regexp.MustCompile(`\{[^}]+\}`).ReplaceAllString(regexp.QuoteMeta(path), `[^/]+`)+"$")] = item
 	}

@@ -17,33 +17,34 @@ import (
 // ContainerAnswer is a container as the API shows it: the original design's
 // fields and ours.
 type ContainerAnswer struct {
-	ID             string             `json:"id" example:"k3xqh5zt2mwfa" doc:"It names the container in URLs, host names and calls"`
-	ServiceName    string             `json:"serviceName" example:"berth-k3xqh5zt2mwfa" doc:"Its Swarm service"`
-	Status         ide.Status         `json:"status" enum:"starting,running,stopping,stopped,failed" doc:"Its state"`
-	URLs           ide.URLs           `json:"urls" doc:"Where it answers while it runs"`
-	S3Bucket       string             `json:"s3Bucket" example:"alice-workspace" doc:"Bucket of the workspace"`
-	S3Region       string             `json:"s3Region" example:"us-east-1" doc:"Region of the bucket"`
-	S3Prefix       string             `json:"s3Prefix,omitempty" example:"course-1/alice" doc:"Folder in the bucket"`
-	Image          string             `json:"image" example:"registry.example.com/ide:3" doc:"What runs"`
-	Node           string             `json:"node,omitempty" doc:"Engine ID of the node it runs on" example:"x8vlm0vmpo1jg5yk4zo2dgpyh"`
-	Owner          string             `json:"owner" doc:"Name of the API key that started it" example:"course-1"`
-	Labels         map[string]string  `json:"labels,omitempty" doc:"As given with the start"`
-	ResourceLimits ResourceLimits     `json:"resourceLimits" doc:"What it may use at most"`
-	ResourceUsage  *ResourceUsage     `json:"resourceUsage,omitempty" doc:"What it uses, as measured in the last minute; of a live one"`
-	CreatedAt      time.Time          `json:"createdAt" doc:"When it was first asked for"`
-	StartedAt      *time.Time         `json:"startedAt,omitempty" doc:"When it last became running"`
-	StoppedAt      *time.Time         `json:"stoppedAt,omitempty" doc:"When it was stopped"`
-	LastActivity   *time.Time         `json:"lastActivity,omitempty" doc:"When it was last used; idle says how"`
-	Uptime         int                `json:"uptime,omitempty" doc:"Seconds since it became running" example:"3600"`
-	ShutdownReason ide.ShutdownReason `json:"shutdownReason,omitempty" enum:"inactivity,manual,error,resource_limit" doc:"Why it does not run"`
-	Error          *ide.Error         `json:"error,omitempty" doc:"Why it failed"`
-	Health         *ide.Health        `json:"health,omitempty" doc:"What the last probe saw"`
-	Idle           *IdleAnswer        `json:"idle,omitempty" doc:"When it stops for want of use; of a running one"`
-	Template       string             `json:"template,omitempty" example:"python" doc:"What it was started from"`
-	LastSave       *ide.LastSave      `json:"lastSave,omitempty" doc:"The latest save of its workspace that the control plane knows of"`
-	Unsaved        bool               `json:"unsaved,omitempty" doc:"Its node holds files that could not be saved; another start or stop tries again, force or purge gives them up"`
-	Job            string             `json:"job,omitempty" doc:"The latest job that changed its state" example:"container-create:k3xqh5zt2mwfa:1"`
-	Webhook        string             `json:"webhook,omitempty" doc:"The webhook that came with its start" example:"wq5xqh5zt2mwf"`
+	ID             string               `json:"id" example:"k3xqh5zt2mwfa" doc:"It names the container in URLs, host names and calls"`
+	ServiceName    string               `json:"serviceName" example:"berth-k3xqh5zt2mwfa" doc:"Its Swarm service"`
+	Status         ide.Status           `json:"status" enum:"starting,running,stopping,stopped,failed" doc:"Its state"`
+	URLs           ide.URLs             `json:"urls" doc:"Where it answers while it runs"`
+	S3Bucket       string               `json:"s3Bucket" example:"alice-workspace" doc:"Bucket of the workspace"`
+	S3Region       string               `json:"s3Region" example:"us-east-1" doc:"Region of the bucket"`
+	S3Prefix       string               `json:"s3Prefix,omitempty" example:"course-1/alice" doc:"Folder in the bucket"`
+	Image          string               `json:"image" example:"registry.example.com/ide:3" doc:"What runs"`
+	Node           string               `json:"node,omitempty" doc:"Engine ID of the node it runs on" example:"x8vlm0vmpo1jg5yk4zo2dgpyh"`
+	Owner          string               `json:"owner" doc:"Name of the API key that started it" example:"course-1"`
+	Labels         map[string]string    `json:"labels,omitempty" doc:"As given with the start"`
+	ResourceLimits ResourceLimits       `json:"resourceLimits" doc:"What it may use at most"`
+	ResourceUsage  *ResourceUsage       `json:"resourceUsage,omitempty" doc:"What it uses, as measured in the last minute; of a live one"`
+	CreatedAt      time.Time            `json:"createdAt" doc:"When it was first asked for"`
+	StartedAt      *time.Time           `json:"startedAt,omitempty" doc:"When it last became running"`
+	StoppedAt      *time.Time           `json:"stoppedAt,omitempty" doc:"When it was stopped"`
+	LastActivity   *time.Time           `json:"lastActivity,omitempty" doc:"When it was last used; idle says how"`
+	Uptime         int                  `json:"uptime,omitempty" doc:"Seconds since it became running" example:"3600"`
+	ShutdownReason ide.ShutdownReason   `json:"shutdownReason,omitempty" enum:"inactivity,manual,error,resource_limit" doc:"Why it does not run"`
+	Error          *ide.Error           `json:"error,omitempty" doc:"Why it failed"`
+	Health         *ide.Health          `json:"health,omitempty" doc:"What the last probe saw"`
+	Idle           *IdleAnswer          `json:"idle,omitempty" doc:"When it stops for want of use; of a running one"`
+	Template       string               `json:"template,omitempty" example:"python" doc:"What it was started from"`
+	LastSave       *ide.LastSave        `json:"lastSave,omitempty" doc:"The latest save of its workspace that the control plane knows of"`
+	Unsaved        bool                 `json:"unsaved,omitempty" doc:"Its node holds files that could not be saved; another start or stop tries again, force or purge gives them up"`
+	JobID          string               `json:"jobId,omitempty" doc:"The latest job that changed its state" example:"container-create:k3xqh5zt2mwfa:1"`
+	Job            *functions.JobAnswer `json:"job,omitempty" doc:"That job, where one container is asked for and the job is still kept"`
+	Webhook        string               `json:"webhook,omitempty" doc:"The webhook that came with its start" example:"wq5xqh5zt2mwf"`
 }
 
 // ResourceLimits of a container.
@@ -61,7 +62,7 @@ func (s *server) answerContainer(c ide.Container, a ide.Activity) ContainerAnswe
 			MemoryLimit: units.BytesSize(float64(c.Resources.MemoryLimit)),
 		},
 		CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, StoppedAt: c.StoppedAt, ShutdownReason: c.ShutdownReason,
-		Error: c.Error, Health: c.Health, Job: c.Job, Template: c.Template, LastSave: c.LastSave, Unsaved: c.Unsaved, Webhook: c.Webhook,
+		Error: c.Error, Health: c.Health, JobID: c.Job, Template: c.Template, LastSave: c.LastSave, Unsaved: c.Unsaved, Webhook: c.Webhook,
 	}
 	if last := c.LastUse(a).At; !last.IsZero() {
 		out.LastActivity = &last
@@ -158,6 +159,13 @@ func (s *server) shown(ctx context.Context, id string) (ContainerAnswer, error) 
 	}
 	all, err := s.answerContainers(ctx, []ide.Container{c})
 	if err != nil {
+		return ContainerAnswer{}, err
+	}
+	switch j, err := s.deps.Store.Job(ctx, c.Job); {
+	case err == nil:
+		answer := functions.AnswerJob(j)
+		all[0].Job = &answer
+	case !ide.HasCode(err, ide.JobNotFound):
 		return ContainerAnswer{}, err
 	}
 	return all[0], nil

@@ -3,8 +3,11 @@ package openapi
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"testing"
+
+	"berth/internal/ide"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -87,6 +90,54 @@ func TestEveryAnswerWithAJobSaysWhereItIs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An answer may have more fields than the document names; a request may not.
+func TestAnswersAreOpenAndRequestsClosed(t *testing.T) {
+	t.Parallel()
+	doc := Document("v9")
+	all := doc.Components.Schemas.Map()
+	check := func(what string, from []*huma.Schema, open bool) {
+		t.Helper()
+		names := map[string]bool{}
+		reach(all, from, names)
+		for name := range names {
+			s := all[name]
+			if more, ok := s.AdditionalProperties.(bool); s.Type == huma.TypeObject && (ok && !more) == open {
+				t.Errorf("%s: %s has additionalProperties %v", what, name, s.AdditionalProperties)
+			}
+		}
+	}
+	for _, item := range doc.Paths {
+		for _, op := range operations(item) {
+			if op.RequestBody != nil {
+				check(op.OperationID+" takes", contents(op.RequestBody.Content), false)
+			}
+			for status, r := range op.Responses {
+				check(op.OperationID+" answers "+status, contents(r.Content), true)
+			}
+		}
+	}
+	for name, r := range doc.Components.Responses {
+		check(name, contents(r.Content), true)
+	}
+	b := newBench(t)
+	for _, body := range []string{`{"s3Bucket":"bucket","placment":{}}`, `{"s3Bucket":"bucket","placement":{"constraint":[]}}`} {
+		b.refused(b.call(aliceKey, "POST", "/api/containers/start", body), http.StatusBadRequest, ide.ValidationFailed, "/api/containers/start")
+	}
+}
+
+// A job is an object under the name job, and a string under jobId.
+func TestAJobHasOneShape(t *testing.T) {
+	t.Parallel()
+	for name, s := range Document("v9").Components.Schemas.Map() {
+		if p := s.Properties["job"]; p != nil && p.Ref == "" {
+			t.Errorf("%s: job is a %s", name, p.Type)
+		}
+		if p := s.Properties["jobId"]; p != nil && p.Type != huma.TypeString {
+			t.Errorf("%s: jobId is a %s %s", name, p.Type, p.Ref)
+		}
+	}
 }
 
 func TestEveryTagIsDescribed(t *testing.T) {

@@ -97,11 +97,14 @@ func TestGetContainer(t *testing.T) {
 	want := ContainerAnswer{
 		ID: id, ServiceName: "berth-" + id, Status: ide.Starting, S3Bucket: "bucket-1", S3Region: "us-east-1", Image: "berth/ide:slim", Template: "default", Node: "n1", Owner: "alice",
 		URLs:           ide.URLs{VNC: "http://" + id + "-vnc.ide.test", Code: "http://" + id + "-code.ide.test", WebServer: "http://" + id + "-web.ide.test"},
-		ResourceLimits: ResourceLimits{CPULimit: "1.5", MemoryLimit: "2GiB"}, Job: "container-create:" + id + ":1",
+		ResourceLimits: ResourceLimits{CPULimit: "1.5", MemoryLimit: "2GiB"}, JobID: "container-create:" + id + ":1", Job: got.Job,
 		CreatedAt: got.CreatedAt, Health: &ide.Health{Status: "starting"},
 	}
 	if got.Health != nil {
 		want.Health.LastCheck = got.Health.LastCheck
+	}
+	if got.Job == nil || got.Job.ID != got.JobID || got.Job.Status != ide.JobQueued {
+		t.Errorf("its job: got %+v", got.Job)
 	}
 	if diff := cmp.Diff(want, got); diff != "" || time.Since(got.CreatedAt).Abs() > time.Minute {
 		t.Errorf("created %v (-want +got):\n%s", got.CreatedAt, diff)

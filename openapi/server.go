@@ -140,6 +140,7 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	describeWebhooks(api.OpenAPI())
 	nullable(api.OpenAPI())
 	plain(api.OpenAPI())
+	openAnswers(api.OpenAPI())
 	return api
 }
 

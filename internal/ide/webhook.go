@@ -88,7 +88,7 @@ type HookContainer struct {
 	ShutdownReason ShutdownReason    `json:"shutdownReason,omitempty" enum:"inactivity,manual,error,resource_limit" doc:"Why it does not run"`
 	Error          *Error            `json:"error,omitempty" doc:"Why it failed"`
 	Unsaved        bool              `json:"unsaved,omitempty" doc:"Its node holds files that could not be saved"`
-	Job            string            `json:"job,omitempty" doc:"The latest job that changed its state" example:"container-create:k3xqh5zt2mwfa:1"`
+	Job            string            `json:"jobId,omitempty" doc:"The latest job that changed its state" example:"container-create:k3xqh5zt2mwfa:1"`
 }
 
 // HookJob is a job that has ended.

@@ -131,7 +131,7 @@ func (s *Store) taken(ctx context.Context, p ide.Principal, b ide.Bucket, id str
 		return err
 	default:
 		e.Message = fmt.Sprintf("The container %s already uses this bucket and prefix, or one above or below it: two would save over each other.", id)
-		details["container"] = id
+		details["containerId"] = id
 	}
 	return e
 }
@@ -297,7 +297,7 @@ func occupied(why, job string) *ide.Error {
 	if why == "past" {
 		e.Message = fmt.Sprintf("The job %s has not ended, and is about an earlier run of the container. Ask again in a moment.", job)
 	}
-	e.Details, e.RetryAfter = map[string]any{"job": job}, time.Second
+	e.Details, e.RetryAfter = map[string]any{"jobId": job}, time.Second
 	return e
 }
 

@@ -270,7 +270,7 @@ export const limits = {
       }
     }
   },
-  "Placement": {
+  "PlacementInput": {
     "constraints": {
       "required": false,
       "description": "Conditions on the node's labels, with == or !=, all of which must hold; those of the template do, too",

@@ -1294,7 +1294,7 @@ export interface components {
                 [key: string]: string;
             };
             /** @description On which node it may run, beside what its template says */
-            placement?: components["schemas"]["Placement"];
+            placement?: components["schemas"]["PlacementInput"];
             /** @description The template's, or else the server's, if missing */
             resources?: components["schemas"]["ResourceRequest"];
             /**
@@ -1355,11 +1355,13 @@ export interface components {
              * @example registry.example.com/ide:3
              */
             image: string;
+            /** @description That job, where one container is asked for and the job is still kept */
+            job?: components["schemas"]["JobAnswer"];
             /**
              * @description The latest job that changed its state
              * @example container-create:k3xqh5zt2mwfa:1
              */
-            job?: string;
+            jobId?: string;
             /** @description As given with the start */
             labels?: {
                 [key: string]: string;
@@ -1581,7 +1583,7 @@ export interface components {
                 [key: string]: string;
             };
             /** @description On which node it may run, beside what its template says */
-            placement?: components["schemas"]["Placement"];
+            placement?: components["schemas"]["PlacementInput"];
             /** @description The template's, or else the server's, if missing */
             resources?: components["schemas"]["ResourceRequest"];
             /**
@@ -1843,7 +1845,7 @@ export interface components {
              * @description The latest job that changed its state
              * @example container-create:k3xqh5zt2mwfa:1
              */
-            job?: string;
+            jobId?: string;
             /** @description As given with the start */
             labels?: {
                 [key: string]: string;
@@ -2855,6 +2857,28 @@ export interface components {
              */
             strategy?: "spread" | "pack";
         };
+        PlacementInput: {
+            /**
+             * @description Conditions on the node's labels, with == or !=, all of which must hold; those of the template do, too
+             * @example [
+             *       "node.labels.gpu==true"
+             *     ]
+             */
+            constraints?: string[];
+            /**
+             * @description Other resources that it reserves, of those that nodes announce, as KIND=NUMBER
+             * @example [
+             *       "gpu=1"
+             *     ]
+             */
+            generic?: string[];
+            /**
+             * @description spread takes the emptiest node that fits, pack the fullest; the template's, or else the server's, if missing
+             * @example pack
+             * @enum {string}
+             */
+            strategy?: "spread" | "pack";
+        };
         Receipt: {
             /**
              * Format: date-time
@@ -3410,7 +3434,7 @@ export interface components {
         };
     };
     responses: {
-        /** @description The present state does not allow it; the details name the state */
+        /** @description The present state does not allow it, or a job is open that was asked for with other arguments; the details name the state or the job */
         Conflict: {
             headers: {
                 /** @description Names the request in our log; the caller's own if it sent one of 1 to 64 letters, digits, dots, hyphens and underscores */
@@ -3452,7 +3476,7 @@ export interface components {
                 "application/json": components["schemas"]["Envelope"];
             };
         };
-        /** @description The Idempotency-Key came before with another request */
+        /** @description The Idempotency-Key came before with another request, or no node, as the nodes are, can ever take the container */
         IdempotencyKeyReused: {
             headers: {
                 /** @description Names the request in our log; the caller's own if it sent one of 1 to 64 letters, digits, dots, hyphens and underscores */

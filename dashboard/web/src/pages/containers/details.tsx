@@ -26,7 +26,7 @@ const why: Record<string, string> = {
 
 /** Details is a container at a glance: its state and why, its URLs, what it uses of what it may. */
 export function Details({ c, nodes }: { c: Container; nodes: Node[] | undefined }) {
-  const job = useJob(c.job)
+  const job = useJob(c.jobId)
   return (
     <div className="space-y-4">
       {(c.error || c.unsaved || c.lastSave?.error) && (
@@ -35,8 +35,8 @@ export function Details({ c, nodes }: { c: Container; nodes: Node[] | undefined 
             <>
               <p className="font-medium text-bad">{c.status === 'failed' ? 'It has failed' : 'It has gone wrong'}</p>
               <LongText text={c.error.message} />
-              {c.job && (
-                <Link to="/jobs" search={{ open: c.job }} className="link text-xs">
+              {c.jobId && (
+                <Link to="/jobs" search={{ open: c.jobId }} className="link text-xs">
                   Show the job
                 </Link>
               )}

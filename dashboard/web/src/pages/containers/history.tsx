@@ -12,11 +12,11 @@ import { Ago } from '@/ui/time'
 export function History({ c }: { c: Container }) {
   const queries = useQueryClient()
   const events = useQuery(eventsQuery(c.id))
-  const asked = useQuery({ ...jobQuery(c.job ?? ''), enabled: c.job !== undefined })
-  const job = useJob(c.job) ?? asked.data
+  const asked = useQuery({ ...jobQuery(c.jobId ?? ''), enabled: c.jobId !== undefined })
+  const job = useJob(c.jobId) ?? asked.data
   useEffect(() => {
     void queries.invalidateQueries({ queryKey: ['events', c.id] })
-  }, [queries, c.id, c.status, c.job, job?.status])
+  }, [queries, c.id, c.status, c.jobId, job?.status])
   return (
     <div className="space-y-4">
       {job && (

@@ -108,7 +108,7 @@ export const usageOf = (c: Container) => (c.status === 'running' || c.status ===
 
 /** StatusOf is a container's state; while a job is at it, with the step that runs. */
 export function StatusOf({ c }: { c: Container }) {
-  const job = useJob(c.job)
+  const job = useJob(c.jobId)
   const step = job && isOpen(job) ? job.steps.at(-1) : undefined
   const moving = c.status === 'starting' || c.status === 'stopping'
   return (
