@@ -70,7 +70,7 @@ var CreateContainer = define(Function[CreateContainerArgs]{
 	Fail: func(ctx context.Context, d *Deps, a CreateContainerArgs, cause *ide.Error) error {
 		return failStart(ctx, d, a.ID, a.Run, "container-create", cause)
 	},
-	Again: func(ctx context.Context, d *Deps, p ide.Principal, a CreateContainerArgs) (store.Admitted, error) {
+	Again: func(ctx context.Context, d *Deps, p ide.Principal, _ ide.Job, a CreateContainerArgs) (store.Admitted, error) {
 		return StartContainer.Enqueue(ctx, d, p, &StartContainerArgs{ID: a.ID})
 	},
 })

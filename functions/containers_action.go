@@ -26,18 +26,10 @@ type ContainersActionArgs struct {
 
 func (a *ContainersActionArgs) fingerprint() any { return a.Body }
 
-// ItemResult is what has become of one of several containers.
-type ItemResult struct {
-	ID     string        `json:"id"`
-	Job    string        `json:"jobId,omitempty"`
-	Status ide.JobStatus `json:"status"`
-	Error  *ide.Error    `json:"error,omitempty"`
-}
-
 // ContainersAction does one thing to several containers: it asks for the job of
 // each, and ends when all of them have ended. What has become of each stands in
-// the result's items, in the order that was asked for; one that failed fails
-// only itself.
+// the job's items, in the order that was asked for; one that failed holds up no
+// other, and when all have ended the job has failed.
 var ContainersAction = define(Function[ContainersActionArgs]{
 	Name: "containers-action", Doc: "Start, stop, restart or delete several containers", Route: "POST /api/dashboard/containers/action",
 	Queue: queue.Default, Attempts: 12, Timeout: 2 * time.Hour, Cancelable: true,
@@ -52,33 +44,72 @@ var ContainersAction = define(Function[ContainersActionArgs]{
 		return store.Admission{Target: ide.NewID(), Once: true}, nil
 	},
 	Run: func(ctx context.Context, d *Deps, a ContainersActionArgs) error {
-		items := make([]ItemResult, len(a.Body.IDs))
+		items := make([]ide.Item, len(a.Body.IDs))
 		err := Step(ctx, "ask", func(ctx context.Context) error {
 			for i, id := range a.Body.IDs {
-				items[i] = ItemResult{ID: id, Status: ide.JobQueued}
+				items[i] = ide.Item{ID: id, Status: ide.JobQueued}
 				job, err := act(ctx, d, a.By.principal(), a.Body.Action, id)
 				switch {
 				case err != nil && !ide.IsPermanent(err) && ide.HasCode(err, ide.QueueUnavailable):
 					return err
 				case err != nil:
-					items[i].Status, items[i].Error = ide.JobFailed, ide.AsError(err)
+					items[i].Status, items[i].Error = ide.JobFailed, public(ide.AsError(err))
 				case job == "": // a stop of what is down
 					items[i].Status = ide.JobSucceeded
 				}
 				items[i].Job = job
 			}
-			SetResult(ctx, "items", items)
+			setItems(ctx, items)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		return Step(ctx, "wait", func(ctx context.Context) error { return d.waitAll(ctx, items) })
+		if err := Step(ctx, "wait", func(ctx context.Context) error { return d.waitAll(ctx, items) }); err != nil {
+			return err
+		}
+		return itemsFailed(items)
+	},
+	Again: func(ctx context.Context, d *Deps, p ide.Principal, j ide.Job, a ContainersActionArgs) (store.Admitted, error) {
+		a.Body.IDs = slices.DeleteFunc(a.Body.IDs, func(id string) bool { // those that are done stay so
+			return slices.ContainsFunc(j.Items, func(it ide.Item) bool { return it.ID == id && it.Status == ide.JobSucceeded })
+		})
+		return bulk.Enqueue(ctx, d, p, &a)
 	},
 })
 
+// bulk is ContainersAction, for what it itself refers to.
+var bulk *Function[ContainersActionArgs]
+
+func init() { bulk = ContainersAction }
+
+// itemsFailed is the error of a job of whose items some have not succeeded.
+func itemsFailed(items []ide.Item) error {
+	failed, first := 0, ""
+	for _, it := range items {
+		if it.Status == ide.JobSucceeded {
+			continue
+		}
+		if failed++; first == "" {
+			first = it.ID + " was canceled."
+			if it.Error != nil {
+				first = it.ID + ": " + it.Error.Message
+			}
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return ide.Errorf(ide.ItemsFailed, "%d of %d failed. The first is %s", failed, len(items), first)
+}
+
+// setItems shows how far the items are.
+func setItems(ctx context.Context, items []ide.Item) {
+	ctx.Value(runningKey{}).(*running).held.Job.Items = slices.Clone(items)
+}
+
 // waitAll waits until all of the items' jobs have ended.
-func (d *Deps) waitAll(ctx context.Context, items []ItemResult) error {
+func (d *Deps) waitAll(ctx context.Context, items []ide.Item) error {
 	for {
 		var open []string
 		for _, it := range items {
@@ -100,7 +131,7 @@ func (d *Deps) waitAll(ctx context.Context, items []ItemResult) error {
 				left--
 			}
 		}
-		SetResult(ctx, "items", slices.Clone(items))
+		setItems(ctx, items)
 		if left == 0 {
 			return nil
 		}

@@ -1,7 +1,7 @@
 package functions
 
 import (
-	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,14 +76,12 @@ func TestActionOnSeveral(t *testing.T) {
 	if out.Job.ID == other.Job.ID || out.Job.Container != "" {
 		t.Errorf("two requests at once are the jobs %s and %s", out.Job.ID, other.Job.ID)
 	}
-	b.execute(other.Job.ID, ide.JobSucceeded) // none of them is bob's
-	done := b.goes(out.Job.ID)
-	items := func(job string) (list []ItemResult) {
-		text, err := json.Marshal(b.job(job).Result["items"])
-		b.must(err)
-		b.must(json.Unmarshal(text, &list))
-		return list
+	b.execute(other.Job.ID, ide.JobFailed) // none of them is bob's
+	if e := b.job(other.Job.ID).Error; e == nil || e.Code != ide.ItemsFailed || !strings.Contains(e.Message, "3 of 3 failed") {
+		t.Errorf("bob's job: got %v", e)
 	}
+	done := b.goes(out.Job.ID)
+	items := func(job string) []ide.Item { return b.job(job).Items }
 	until(t, "each has its job", func() bool {
 		return len(items(out.Job.ID)) == 3 && b.job(out.Job.ID).Steps[len(b.job(out.Job.ID).Steps)-1].Name == "wait"
 	})
@@ -93,6 +91,15 @@ func TestActionOnSeveral(t *testing.T) {
 		}
 	}
 	b.must(<-done)
+	if j := b.job(out.Job.ID); j.Status != ide.JobFailed || j.Error == nil || j.Error.Code != ide.ItemsFailed || !strings.Contains(j.Error.Message, "1 of 3 failed. The first is nothing: ") {
+		t.Errorf("one of them is nothing, and the job is %s (%v)", j.Status, j.Error)
+	}
+	again, err := Retry(t.Context(), b.Deps, alice, out.Job.ID)
+	b.must(err)
+	b.execute(again.ID, ide.JobFailed)
+	if list := items(again.ID); len(list) != 1 || list[0].ID != "nothing" {
+		t.Errorf("tried again: got %+v, want only what has failed", list)
+	}
 	got := items(out.Job.ID)
 	if got[0].ID != ids[0] || got[0].Status != ide.JobSucceeded || got[1].Error == nil || got[1].Error.Code != ide.ContainerNotFound || got[2].Status != ide.JobSucceeded {
 		t.Errorf("got %+v", got)

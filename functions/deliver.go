@@ -139,6 +139,6 @@ func Retry(ctx context.Context, d *Deps, p ide.Principal, id string) (ide.Job, e
 	if !ok || j.Status != ide.JobFailed {
 		return j, ide.Errorf(ide.Conflict, "The job is %s; only a failed one can be tried again.", j.Status)
 	}
-	out, err := f.again(ctx, d, p, args)
+	out, err := f.again(ctx, d, p, j, args)
 	return out.Job, err
 }

@@ -56,7 +56,7 @@ type Function[A any] struct {
 
 	// Again opens the job that is to take the place of a failed one; nil asks
 	// for the same once more.
-	Again func(ctx context.Context, d *Deps, p ide.Principal, a A) (store.Admitted, error)
+	Again func(ctx context.Context, d *Deps, p ide.Principal, j ide.Job, a A) (store.Admitted, error)
 
 	info Info
 }
@@ -71,7 +71,7 @@ type Info struct {
 
 	mount func(huma.API, *Deps, Edge)
 	open  func(context.Context, *Deps, ide.Principal, time.Time) (store.Admitted, error)
-	again func(context.Context, *Deps, ide.Principal, []byte) (store.Admitted, error)
+	again func(context.Context, *Deps, ide.Principal, ide.Job, []byte) (store.Admitted, error)
 	run   func(context.Context, *Deps, []byte) error
 	fail  func(context.Context, *Deps, []byte, *ide.Error) error
 }
@@ -113,13 +113,13 @@ func define[A any](f Function[A]) *Function[A] {
 			return f.Fail(ctx, d, a, cause)
 		},
 	}
-	f.info.again = func(ctx context.Context, d *Deps, p ide.Principal, args []byte) (store.Admitted, error) {
+	f.info.again = func(ctx context.Context, d *Deps, p ide.Principal, j ide.Job, args []byte) (store.Admitted, error) {
 		a, err := decode[A](args)
 		if err != nil {
 			return store.Admitted{}, err
 		}
 		if f.Again != nil {
-			return f.Again(ctx, d, p, a)
+			return f.Again(ctx, d, p, j, a)
 		}
 		return f.Enqueue(ctx, d, p, &a)
 	}

@@ -39,6 +39,7 @@ const (
 	ContainerStartFailed   Code = "CONTAINER_START_FAILED"
 	ContainerStopFailed    Code = "CONTAINER_STOP_FAILED"
 	WorkspaceUnsaved       Code = "WORKSPACE_UNSAVED"
+	ItemsFailed            Code = "ITEMS_FAILED" // of a job about several: some failed
 	Canceled               Code = "CANCELED"
 	Timeout                Code = "TIMEOUT"
 )

@@ -41,7 +41,16 @@ type Job struct {
 	Steps         []Step         `json:"steps" doc:"Its timeline, over all attempts"`
 	Error         *Error         `json:"error" doc:"Why it failed, or why the last attempt did"`
 	Result        map[string]any `json:"result" nullable:"true" doc:"What it has found, by function"`
+	Items         []Item         `json:"items,omitempty" doc:"Of a job about several containers: what has become of each, in the order that was asked for"`
 	Trace         string         `json:"trace,omitempty" example:"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" doc:"W3C trace context of the request that asked for it, where the server keeps traces"`
+}
+
+// Item is what has become of one of several containers that a job is about.
+type Item struct {
+	ID     string    `json:"id" example:"k3xqh5zt2mwfa" doc:"The container"`
+	Job    string    `json:"jobId,omitempty" example:"container-stop:k3xqh5zt2mwfa:2" doc:"The job that does it; missing where it was refused, or there was nothing to do"`
+	Status JobStatus `json:"status" enum:"queued,running,retrying,succeeded,failed,canceled" doc:"How far it is"`
+	Error  *Error    `json:"error,omitempty" doc:"Why it failed"`
 }
 
 // StepStatus is the state of one step.

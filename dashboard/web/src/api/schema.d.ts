@@ -2009,6 +2009,25 @@ export interface components {
             /** @description Its users were warned */
             warned?: boolean;
         };
+        Item: {
+            /** @description Why it failed */
+            error?: components["schemas"]["Error"];
+            /**
+             * @description The container
+             * @example k3xqh5zt2mwfa
+             */
+            id: string;
+            /**
+             * @description The job that does it; missing where it was refused, or there was nothing to do
+             * @example container-stop:k3xqh5zt2mwfa:2
+             */
+            jobId?: string;
+            /**
+             * @description How far it is
+             * @enum {string}
+             */
+            status: "queued" | "running" | "retrying" | "succeeded" | "failed" | "canceled";
+        };
         JobAnswer: {
             /**
              * Format: int64
@@ -2043,6 +2062,8 @@ export interface components {
              * @description The instant of its schedule that it is of
              */
             instant?: string;
+            /** @description Of a job about several containers: what has become of each, in the order that was asked for */
+            items?: components["schemas"]["Item"][];
             /** @description Where to go on */
             links: components["schemas"]["Links"];
             /**

@@ -77,22 +77,8 @@ function Actions({ job }: { job: Job }) {
   )
 }
 
-interface ItemResult {
-  id: string
-  status?: string
-  error?: { message: string }
-  message?: string
-}
-
-// Of a job for many, the result has an entry for each.
-function itemsOf(job: Job): ItemResult[] {
-  const items = (job.result as { items?: unknown } | null | undefined)?.items
-  return Array.isArray(items) ? (items as ItemResult[]) : []
-}
-
 function Body({ job }: { job: Job }) {
-  const items = itemsOf(job)
-  const rest = job.result && Object.fromEntries(Object.entries(job.result).filter(([k]) => k !== 'items'))
+  const items = job.items ?? []
   return (
     <div className="space-y-4 p-4">
       {job.error && (
@@ -116,8 +102,8 @@ function Body({ job }: { job: Job }) {
                 <Link to="/containers" search={{ open: i.id }} className="font-mono hover:underline">
                   {i.id}
                 </Link>
-                {i.status && <Status state={i.status} />}
-                <span className="min-w-0 flex-1 text-muted">{i.error?.message ?? i.message}</span>
+                <Status state={i.status} />
+                <span className="min-w-0 flex-1 text-muted">{i.error?.message}</span>
               </li>
             ))}
           </ul>
@@ -155,11 +141,11 @@ function Body({ job }: { job: Job }) {
           </Fact>
         </Facts>
       </Panel>
-      {rest && Object.keys(rest).length > 0 && (
+      {job.result && Object.keys(job.result).length > 0 && (
         <Panel title="Result" flush>
           {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls */}
           <pre tabIndex={0} className="max-h-72 overflow-auto p-3 font-mono text-xs">
-            {JSON.stringify(rest, null, 2)}
+            {JSON.stringify(job.result, null, 2)}
           </pre>
         </Panel>
       )}
