@@ -1,7 +1,10 @@
 package functions
 
 import (
+	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,14 +64,14 @@ func TestCreateIsRefused(t *testing.T) {
 	}{
 		"no bucket":                 {CreateContainerRequest{}, ide.InvalidS3Bucket, "bucket name"},
 		"bucket with capitals":      {CreateContainerRequest{S3Bucket: "Alice"}, ide.InvalidS3Bucket, "bucket name"},
-		"key ID without its secret": {CreateContainerRequest{S3Bucket: "b-1", AWSAccessKeyID: "AKIA"}, ide.ValidationFailed, "go together"},
-		"secret without its key ID": {CreateContainerRequest{S3Bucket: "b-1", AWSSecretAccessKey: "s"}, ide.ValidationFailed, "go together"},
+		"key ID without its secret": {CreateContainerRequest{S3Bucket: "b-1", AWSAccessKeyID: "AKIA"}, ide.ValidationFailed, "must come together"},
+		"secret without its key ID": {CreateContainerRequest{S3Bucket: "b-1", AWSSecretAccessKey: "s"}, ide.ValidationFailed, "must come together"},
 		"image not allowed":         {CreateContainerRequest{S3Bucket: "b-1", Image: "evil/ide"}, ide.ValidationFailed, "not allowed"},
 		"pattern stops at a slash":  {CreateContainerRequest{S3Bucket: "b-1", Image: "berth/x/ide"}, ide.ValidationFailed, "not allowed"},
 		"too little memory":         {CreateContainerRequest{S3Bucket: "b-1", Resources: &ResourceRequest{MemoryLimit: "63m"}}, ide.ValidationFailed, "at least 64m"},
 		"memory is no size":         {CreateContainerRequest{S3Bucket: "b-1", Resources: &ResourceRequest{MemoryLimit: "lots"}}, ide.ValidationFailed, "at least 64m"},
-		"more memory than allowed":  {CreateContainerRequest{S3Bucket: "b-1", Resources: &ResourceRequest{MemoryLimit: "5g"}}, ide.ValidationFailed, "more than"},
-		"more CPU than allowed":     {CreateContainerRequest{S3Bucket: "b-1", Resources: &ResourceRequest{CPULimit: 2.01}}, ide.ValidationFailed, "more than"},
+		"more memory than allowed":  {CreateContainerRequest{S3Bucket: "b-1", Resources: &ResourceRequest{MemoryLimit: "5g"}}, ide.ValidationFailed, "must not be more than 2, and memoryLimit not more than 4GiB"},
+		"more CPU than allowed":     {CreateContainerRequest{S3Bucket: "b-1", Resources: &ResourceRequest{CPULimit: 2.01}}, ide.ValidationFailed, "must not be more than 2, and memoryLimit not more than 4GiB"},
 		"label key":                 {CreateContainerRequest{S3Bucket: "b-1", Labels: map[string]string{"a b": ""}}, ide.ValidationFailed, "label's key"},
 		"label value too long":      {CreateContainerRequest{S3Bucket: "b-1", Labels: map[string]string{"a": many(256)}}, ide.ValidationFailed, "label's key"},
 		"label value with a break":  {CreateContainerRequest{S3Bucket: "b-1", Labels: map[string]string{"a": "b\nc"}}, ide.ValidationFailed, "label's key"},
@@ -345,6 +348,43 @@ func TestPasswordsDiffer(t *testing.T) {
 	for _, n := range []int{1, 8, 16, 32} {
 		if got := password(n); len(got) != n {
 			t.Errorf("password(%d) has %d characters", n, len(got))
+		}
+	}
+}
+
+// What is wrong with a request is told as a rule: what a field must be. "url has
+// no password" reads as the opposite of what it means.
+func TestValidationSaysWhatMustBe(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	call := regexp.MustCompile(`invalid\([^"\n]*"[^"]*", (?:fmt\.Sprintf\()?"([^"]*)|(?:return "(url [^"]*))`)
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range call.FindAllStringSubmatch(string(text), -1) {
+			found++
+			if said := m[1] + m[2]; !strings.Contains(said, "must ") {
+				t.Errorf("%s: %q does not say what must be", file, said)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d messages were found", found)
+	}
+}
+
+// The limits of a label are what the refusal says: characters, not bytes.
+func TestLabelLimitsAreCharacters(t *testing.T) {
+	t.Parallel()
+	for value, ok := range map[string]bool{strings.Repeat("é", 255): true, strings.Repeat("é", 256): false} {
+		if err := checkLabels(map[string]string{"a": value}); (err == nil) != ok {
+			t.Errorf("%d characters: %v", utf8.RuneCountInString(value), err)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (b CreateContainerRequest) check(d *Deps, p ide.Principal) (c ide.Container
 		return c, ide.Errorf(ide.Forbidden, "Your key may not use this bucket.")
 	}
 	if (b.AWSAccessKeyID == "") != (b.AWSSecretAccessKey == "") {
-		return c, invalid("body.awsSecretAccessKey", "awsAccessKeyId and awsSecretAccessKey go together")
+		return c, invalid("body.awsSecretAccessKey", "awsAccessKeyId and awsSecretAccessKey must come together")
 	}
 	t, err := d.template(b.Template)
 	if err != nil {
@@ -123,7 +123,7 @@ func (b CreateContainerRequest) check(d *Deps, p ide.Principal) (c ide.Container
 		case d.S3.HasRole():
 			c.Credential = s3.Role
 		default:
-			return c, invalid("body.awsAccessKeyId", "this server has no role for buckets: awsAccessKeyId and awsSecretAccessKey are needed")
+			return c, invalid("body.awsAccessKeyId", "awsAccessKeyId and awsSecretAccessKey must be given: this server has no role for buckets")
 		}
 	}
 	if b.Webhook != nil {
@@ -144,11 +144,11 @@ func (b CreateContainerRequest) use(d *Deps, c *ide.Container) error {
 	most := int(d.MaxIdleTimeout.Seconds())
 	switch {
 	case most > 0 && (timeout == 0 || timeout > most):
-		return invalid("body.idleTimeout", fmt.Sprintf("idleTimeout is at least 1 and at most %d seconds here", most))
+		return invalid("body.idleTimeout", fmt.Sprintf("idleTimeout must be at least 1 and at most %d seconds here", most))
 	case timeout > 0 && c.NoAgent && d.EdgeUnseen:
-		return invalid("body.idleTimeout", "this image has no agent and its traffic does not pass through Berth, so nobody sees whether it is used: idleTimeout has to be 0")
+		return invalid("body.idleTimeout", "idleTimeout must be 0: this image has no agent and its traffic does not pass through Berth, so nobody sees whether it is used")
 	case b.Activity != nil && b.Activity.CPU > 0 && c.NoAgent:
-		return invalid("body.activity.cpu", "this image has no agent that could tell its load")
+		return invalid("body.activity.cpu", "activity.cpu must not be given: this image has no agent that could tell its load")
 	}
 	c.IdleTimeout = timeout
 	if b.Activity != nil {
@@ -225,7 +225,7 @@ var (
 func checkBucket(name string) error {
 	if !bucketName.MatchString(name) || strings.Contains(name, "..") || likeIPv4.MatchString(name) ||
 		strings.HasPrefix(name, "xn--") || strings.HasSuffix(name, "-s3alias") {
-		return ide.Errorf(ide.InvalidS3Bucket, "s3Bucket is not a valid bucket name: 3 to 63 lower-case letters, digits, dots and hyphens.")
+		return ide.Errorf(ide.InvalidS3Bucket, "s3Bucket must be a valid bucket name: 3 to 63 lower-case letters, digits, dots and hyphens.")
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ func checkPrefix(prefix string) error {
 		bad = bad || part == "." || part == ".." || part == ".berth"
 	}
 	if bad {
-		return invalid("body.s3Prefix", "s3Prefix is a folder: names between slashes, none of them empty, ., .. or .berth")
+		return invalid("body.s3Prefix", "s3Prefix must be a folder: names between slashes, which must not be empty, ., .. or .berth")
 	}
 	return nil
 }
@@ -248,8 +248,8 @@ var labelKey = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9]
 
 func checkLabels(labels map[string]string) error {
 	for k, v := range labels {
-		if !labelKey.MatchString(k) || len(v) > 255 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return invalid("body.labels", "a label's key has 1 to 63 letters, digits, dots, slashes, underscores and hyphens, its value at most 255 printable characters")
+		if !labelKey.MatchString(k) || utf8.RuneCountInString(v) > 255 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return invalid("body.labels", "a label's key must have 1 to 63 letters, digits, dots, slashes, underscores and hyphens, and begin and end with a letter or digit; its value must have at most 255 characters, and no control characters")
 		}
 	}
 	return nil

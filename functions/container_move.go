@@ -72,7 +72,7 @@ func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerAr
 		n, err := d.node(ctx, a.Body.Node)
 		switch {
 		case ide.HasCode(err, ide.NotFound):
-			return store.Admission{}, invalid("body.node", "there is no such node")
+			return store.Admission{}, invalid("body.node", "node must be the engine ID of a node, or a name that only one has")
 		case err != nil:
 			return store.Admission{}, err
 		case n.ID == c.Node && c.Status == ide.Running && queue.FunctionOf(c.Job) != moveName:

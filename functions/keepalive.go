@@ -24,10 +24,10 @@ func Keepalive(ctx context.Context, d *Deps, p ide.Principal, id string, until t
 	}
 	until = until.UTC().Truncate(time.Second)
 	if until.Before(now.Truncate(time.Second)) {
-		return c, invalid("body.until", "until is past")
+		return c, invalid("body.until", "until must not be past")
 	}
 	if until.After(now.Add(d.MaxKeepalive)) {
-		return c, invalid("body.until", fmt.Sprintf("until is more than %s ahead", d.MaxKeepalive))
+		return c, invalid("body.until", fmt.Sprintf("until must be at most %s ahead", d.MaxKeepalive))
 	}
 	return d.Store.Tell(ctx, id, func(c *ide.Container) (*ide.Event, error) {
 		if c.Status != ide.Running || c.Watch.Decided {

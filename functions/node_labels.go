@@ -3,8 +3,6 @@ package functions
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"strings"
 	"time"
 
 	"berth/internal/ide"
@@ -23,9 +21,6 @@ type LabelNodeArgs struct {
 	Body NodeLabels `json:"body"`
 }
 
-// nodeLabelKey is what a constraint can name.
-var nodeLabelKey = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$`)
-
 // LabelNode replaces the labels of a node, which containers are placed by. What
 // runs there stays.
 var LabelNode = define(Function[LabelNodeArgs]{
@@ -33,12 +28,7 @@ var LabelNode = define(Function[LabelNodeArgs]{
 	Queue: queue.Critical, Attempts: 5, Timeout: time.Minute,
 	Admit: func(ctx context.Context, d *Deps, p ide.Principal, a *LabelNodeArgs) (store.Admission, error) {
 		return admitNode(ctx, d, p, &a.ID, func(ide.Node) error {
-			for k, v := range a.Body.Labels {
-				if !nodeLabelKey.MatchString(k) || len(v) > 255 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-					return invalid("body.labels", "a label's key has 1 to 63 letters, digits, dots, slashes, underscores and hyphens, its value at most 255 printable characters")
-				}
-			}
-			return nil
+			return checkLabels(a.Body.Labels)
 		})
 	},
 	Run: func(ctx context.Context, d *Deps, a LabelNodeArgs) error {

@@ -16,7 +16,7 @@ func place(c *ide.Container, of ide.Placement, asked *ide.Placement) error {
 	}
 	for _, text := range asked.Constraints {
 		if con, ok := ide.ParseConstraint(text); !ok || !con.OfLabel() {
-			return invalid("body.placement.constraints", "a constraint is node.labels.NAME==VALUE or node.labels.NAME!=VALUE")
+			return invalid("body.placement.constraints", "a constraint must be node.labels.NAME==VALUE or node.labels.NAME!=VALUE")
 		}
 	}
 	for _, text := range slices.Concat(of.Constraints, asked.Constraints) {
@@ -29,7 +29,7 @@ func place(c *ide.Container, of ide.Placement, asked *ide.Placement) error {
 		kind, n, ok := ide.ParseGeneric(text)
 		switch {
 		case !ok:
-			return invalid("body.placement.generic", "a resource is KIND=NUMBER, as gpu=1")
+			return invalid("body.placement.generic", "a resource must be KIND=NUMBER, as gpu=1")
 		case n == 0:
 			delete(c.Generic, kind)
 			continue

@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"fmt"
 	"path"
 
 	"berth/internal/ide"
@@ -18,7 +19,7 @@ func (s Settings) template(name string) (ide.Template, error) {
 			return t, nil
 		}
 	}
-	return ide.Template{}, invalid("body.template", "there is no such template; GET /api/templates lists them")
+	return ide.Template{}, invalid("body.template", "template must be one that GET /api/templates lists")
 }
 
 // image returns the image to run for one that was asked for.
@@ -31,7 +32,7 @@ func (s Settings) image(asked string, t ide.Template) (string, error) {
 			return asked, nil
 		}
 	}
-	return "", invalid("body.image", "this image is not allowed here")
+	return "", invalid("body.image", "image must be a template's, or one that IMAGE_ALLOW names: this one is not allowed here")
 }
 
 // resources returns what a container gets for what was asked.
@@ -52,13 +53,24 @@ func (s Settings) resources(asked *ResourceRequest, t ide.Template) (ide.Resourc
 	if asked.MemoryLimit != "" {
 		n, err := units.RAMInBytes(asked.MemoryLimit)
 		if err != nil || n < ide.LeastMemory {
-			return r, invalid("body.resources.memoryLimit", "memoryLimit is a number of bytes with k, m or g, at least 64m")
+			return r, invalid("body.resources.memoryLimit", "memoryLimit must be a number of bytes with k, m or g, and at least 64m")
 		}
 		r.MemoryLimit = n
 	}
 	if most := s.MaxResources; most.CPULimit > 0 && r.CPULimit > most.CPULimit || most.MemoryLimit > 0 && r.MemoryLimit > most.MemoryLimit {
-		return r, invalid("body.resources", "this is more than a container may have here")
+		return r, invalid("body.resources", mostOf(most))
 	}
 	r.CPUReservation, r.MemoryReservation = min(r.CPUReservation, r.CPULimit), min(r.MemoryReservation, r.MemoryLimit)
 	return r, nil
+}
+
+// mostOf says what a container may have at most.
+func mostOf(most ide.Resources) string {
+	switch {
+	case most.MemoryLimit == 0:
+		return fmt.Sprintf("cpuLimit must not be more than %g here", float64(most.CPULimit)/1e9)
+	case most.CPULimit == 0:
+		return fmt.Sprintf("memoryLimit must not be more than %s here", units.BytesSize(float64(most.MemoryLimit)))
+	}
+	return fmt.Sprintf("cpuLimit must not be more than %g, and memoryLimit not more than %s here", float64(most.CPULimit)/1e9, units.BytesSize(float64(most.MemoryLimit)))
 }

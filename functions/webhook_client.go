@@ -57,31 +57,31 @@ var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9
 // resolved when they are dialled, and checked then.
 func badWebhookURL(raw string, allow []netip.Prefix) string {
 	if len(raw) > 2048 || strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "url has at most 2048 characters of ASCII and no blanks"
+		return "url must have at most 2048 characters, all of them ASCII, and must not have blanks"
 	}
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Opaque != "", u.Hostname() == "":
-		return "url is an absolute https or http URL"
+		return "url must be an absolute https or http URL"
 	case u.User != nil:
-		return "url has no user name or password; deliveries are signed"
+		return "url must not have a user name or password: deliveries are signed instead"
 	case strings.Contains(raw, "#"):
-		return "url has no fragment"
+		return "url must not have a fragment (#…)"
 	}
 	if port := u.Port(); port != "" || strings.HasSuffix(u.Host, ":") {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "url has a port from 1 to 65535, or none"
+			return "url must have a port from 1 to 65535, or none"
 		}
 	}
 	addr, err := netip.ParseAddr(u.Hostname())
 	if err != nil {
 		if !hostName.MatchString(u.Hostname()) || strings.Contains(u.Hostname(), "..") {
-			return "url has a host name of letters, digits, dots and hyphens, or an address"
+			return "url must have an address, or a host name of letters, digits, dots and hyphens"
 		}
 		return ""
 	}
 	if guard(allow).SafeAddr(addr.Unmap()) != nil {
-		return "url leads to an address that is not public, and WEBHOOK_ALLOW does not name its network"
+		return "url must not lead to an address that is not public, unless WEBHOOK_ALLOW names its network"
 	}
 	return ""
 }

@@ -24,11 +24,11 @@ func (r WebhookRequest) check(d *Deps, at string) error {
 		return invalid(at+"url", why)
 	}
 	if r.Secret != "" && !validHookSecret(r.Secret) {
-		return invalid(at+"secret", "secret is whsec_ and 24 to 64 bytes in base64")
+		return invalid(at+"secret", "secret must be whsec_ and 24 to 64 bytes in base64")
 	}
 	for _, t := range r.Events {
 		if !ide.IsWebhookType(t) {
-			return invalid(at+"events", "there is no such type of event")
+			return invalid(at+"events", "events must be types that a webhook can hear of, as container.running")
 		}
 	}
 	return nil

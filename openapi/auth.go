@@ -97,10 +97,10 @@ func (ring keyring) find(secret string) (p ide.Principal, ok bool) {
 }
 
 // credential returns the API key of a request: "Authorization: Bearer KEY" or
-// "X-API-Key: KEY".
+// "X-API-Key: KEY". A scheme may be written in capitals or not (RFC 9110, 11.1).
 func credential(r *http.Request) string {
-	if key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		return key
+	if scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimLeft(key, " ")
 	}
 	return r.Header.Get("X-API-Key")
 }

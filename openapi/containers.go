@@ -107,7 +107,7 @@ type listContainersInput struct {
 // Resolve implements huma.Resolver.
 func (in *listContainersInput) Resolve(huma.Context) []error {
 	if in.Unsaved && in.Status != "" {
-		return []error{&huma.ErrorDetail{Location: "query.unsaved", Message: "cannot be combined with status"}}
+		return []error{&huma.ErrorDetail{Location: "query.unsaved", Message: "must not be combined with status"}}
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type refusal struct {
 // here does not come from an operation.
 var refusals = map[int]refusal{
 	400: {"Invalid", "The request is not valid. The details name each place and what is wrong there, and no value", ide.ValidationFailed,
-		"The request is not valid: query.limit: expected number <= 200.", nil},
+		"The request is not valid: query.limit: must be at most 200.", nil},
 	401: {"Unauthenticated", "No API key or session, or one that is not known", ide.AuthenticationFailed, "A valid API key is needed.", []string{"WWW-Authenticate"}},
 	403: {"Forbidden", "The key's role or its limits do not allow it", ide.Forbidden, "A viewer's key changes nothing.", nil},
 	404: {"NotFound", "There is no such thing, or it is another key's", ide.ContainerNotFound, `There is no container "k3xqh5zt2mwfa".`, nil},

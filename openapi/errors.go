@@ -92,7 +92,7 @@ func validation(message string, errs []error) *ide.Error {
 	for _, err := range errs {
 		var d *huma.ErrorDetail
 		if errors.As(err, &d) {
-			details = append(details, map[string]string{"location": d.Location, "message": d.Message})
+			details = append(details, map[string]string{"location": d.Location, "message": rule(d.Message)})
 		}
 	}
 	if len(details) == 0 {

@@ -93,7 +93,7 @@ func (s *server) apiKeys(api huma.API) {
 		}
 		for _, pattern := range in.Body.Buckets {
 			if _, err := path.Match(pattern, ""); err != nil {
-				return nil, ide.Errorf(ide.ValidationFailed, "The request is not valid: %q is no pattern.", pattern)
+				return nil, ide.Errorf(ide.ValidationFailed, "The request is not valid: buckets must be patterns with * and ?, and %q is none.", pattern)
 			}
 		}
 		raw := make([]byte, 30)

@@ -50,7 +50,7 @@ func since(text string) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return at, ide.Errorf(ide.ValidationFailed, "The request is not valid: since is a time as 2026-01-02T15:04:05Z, or a duration as 10m.")
+		return at, ide.Errorf(ide.ValidationFailed, "The request is not valid: since must be a time as 2026-01-02T15:04:05Z, or a duration as 10m.")
 	}
 	return at, nil
 }

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -185,5 +188,29 @@ func (s *server) enter(ctx huma.Context, next func(huma.Context)) {
 		s.write(w, r, ide.Errorf(ide.Forbidden, "A viewer's key changes nothing."))
 		return
 	}
+	if err := wellFormed(ctx); err != nil {
+		r, w := humago.Unwrap(ctx)
+		s.write(w, r, err)
+		return
+	}
 	next(ctx)
+}
+
+// wellFormed refuses a query that Huma would read in part: pairs that cannot be
+// decoded, and a second value of what has one.
+func wellFormed(ctx huma.Context) error {
+	u := ctx.URL()
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return validation("", []error{&huma.ErrorDetail{Location: "query", Message: "must be pairs NAME=VALUE with & between them, and two hexadecimal digits after each %"}})
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if len(query[name]) == 1 || slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool {
+			return p.In == "query" && p.Name == name && p.Explode != nil && *p.Explode
+		}) {
+			continue
+		}
+		return validation("", []error{&huma.ErrorDetail{Location: "query." + name, Message: "must be given once"}})
+	}
+	return nil
 }

@@ -80,7 +80,7 @@ func TestListContainers(t *testing.T) {
 	unsaved(aliceKey, "", 1, made[0])
 	b.update(made[0], func(c *ide.Container) { c.Unsaved = false })
 	unsaved(rootKey, "", 1, made[1])
-	if w := b.call(rootKey, "GET", "/api/containers?unsaved=true&status=failed", ""); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "cannot be combined") {
+	if w := b.call(rootKey, "GET", "/api/containers?unsaved=true&status=failed", ""); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "must not be combined") {
 		t.Errorf("unsaved and a status: got %d %s", w.Code, w.Body)
 	}
 	if w := b.call(bobKey, "GET", "/api/containers?status=failed", ""); !strings.Contains(w.Body.String(), `"containers":[]`) {

@@ -39,7 +39,7 @@ func streamed(doc string, kinds ...string) map[string]*huma.Response {
 // validPlace refuses a Last-Event-ID that is none.
 func validPlace(id string) error {
 	if id != "" && !store.ValidEventID(id) {
-		return ide.Errorf(ide.ValidationFailed, "The request is not valid: Last-Event-ID is not an event's ID.")
+		return ide.Errorf(ide.ValidationFailed, "The request is not valid: Last-Event-ID must be the ID of an event.")
 	}
 	return nil
 }

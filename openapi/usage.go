@@ -47,7 +47,7 @@ type WindowInput struct {
 func (in *WindowInput) Resolve(huma.Context) []error {
 	var err error
 	if in.window, err = time.ParseDuration(in.Window); err != nil || in.window < time.Minute || in.window > 24*time.Hour {
-		return []error{&huma.ErrorDetail{Location: "query.window", Message: "is a duration from 1m to 24h"}}
+		return []error{&huma.ErrorDetail{Location: "query.window", Message: "must be a duration from 1m to 24h"}}
 	}
 	in.step, _ = time.ParseDuration(in.Step)
 	switch {

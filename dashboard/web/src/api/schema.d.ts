@@ -3551,7 +3551,7 @@ export interface components {
                  * @example {
                  *       "error": {
                  *         "code": "VALIDATION_FAILED",
-                 *         "message": "The request is not valid: query.limit: expected number <= 200."
+                 *         "message": "The request is not valid: query.limit: must be at most 200."
                  *       },
                  *       "path": "/api/containers",
                  *       "timestamp": "2026-03-01T12:00:00Z"
