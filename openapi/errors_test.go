@@ -72,7 +72,7 @@ func TestEveryErrorHasTheEnvelope(t *testing.T) {
 		"other owner's events":        {bobKey, "GET", "/api/containers/" + stop + "/events", "", nil, 404, ide.ContainerNotFound, stop},
 		"other owner's log":           {bobKey, "GET", "/api/containers/" + stop + "/logs", "", nil, 404, ide.ContainerNotFound, stop},
 		"other owner's log, streamed": {bobKey, "GET", "/api/containers/" + stop + "/logs", "", []string{"Accept", "text/event-stream"}, 404, ide.ContainerNotFound, stop},
-		"client's log of everything":  {aliceKey, "GET", "/api/dashboard/logs?container=" + stop, "", nil, 403, ide.Forbidden, "client"},
+		"client's log of everything":  {aliceKey, "GET", "/api/dashboard/logs?container=" + stop, "", nil, 403, ide.Forbidden, "viewer's key"},
 		"other owner's passwords":     {bobKey, "GET", "/api/containers/" + stop + "/credentials", "", nil, 404, ide.ContainerNotFound, stop},
 		"other owner's stop":          {bobKey, "DELETE", "/api/containers/" + stop, "", nil, 404, ide.ContainerNotFound, stop},
 		"other owner's job":           {bobKey, "GET", "/api/jobs/" + mine.Job.ID, "", nil, 404, ide.JobNotFound, mine.Job.ID},

@@ -80,8 +80,12 @@ func TestSchedulesAreForAdmins(t *testing.T) {
 	for _, call := range []string{"GET /api/schedules", "GET /api/schedules/idle-sweep", "POST /api/schedules/idle-sweep/run", "POST /api/schedules/idle-sweep/pause", "POST /api/schedules/idle-sweep/resume"} {
 		method, path, _ := strings.Cut(call, " ")
 		for _, key := range []string{aliceKey, viewKey} {
-			if w := b.call(key, method, path, ""); w.Code != http.StatusForbidden {
-				t.Errorf("%s: got %d, want 403", call, w.Code)
+			want := http.StatusForbidden
+			if key == viewKey && method == "GET" {
+				want = http.StatusOK
+			}
+			if w := b.call(key, method, path, ""); w.Code != want {
+				t.Errorf("%s: got %d, want %d", call, w.Code, want)
 			}
 		}
 		if w := b.call(rootKey, method, strings.Replace(path, "idle-sweep", "nothing", 1), ""); w.Code != http.StatusNotFound && path != "/api/schedules" {

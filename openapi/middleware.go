@@ -173,22 +173,17 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// forViewers marks an operation that is no GET and changes nothing that others
-// would notice.
-const forViewers = "forViewers"
-
-// enter notes which operation a request is for, and keeps viewers from all
-// that changes something.
+// enter notes which operation a request is for, and refuses those that are not for
+// the caller's role.
 func (s *server) enter(ctx huma.Context, next func(huma.Context)) {
 	op := ctx.Operation()
 	callOf(ctx.Context()).operation = op.OperationID
 	trace.SpanFromContext(ctx.Context()).SetName(op.OperationID)
-	if ide.PrincipalOf(ctx.Context()).Role == ide.Viewer && op.Method != http.MethodGet && op.Metadata[forViewers] == nil {
-		r, w := humago.Unwrap(ctx)
-		s.write(w, r, ide.Errorf(ide.Forbidden, "A viewer's key changes nothing."))
-		return
+	err := mayAsk(op, ide.PrincipalOf(ctx.Context()))
+	if err == nil {
+		err = wellFormed(ctx)
 	}
-	if err := wellFormed(ctx); err != nil {
+	if err != nil {
 		r, w := humago.Unwrap(ctx)
 		s.write(w, r, err)
 		return

@@ -23,7 +23,7 @@ var guide string
 // of the document and of the types that they use.
 func Markdown(doc *huma.OpenAPI) string {
 	w := &reference{shared: doc.Components.Responses}
-	w.WriteString(guide)
+	w.WriteString(strings.Replace(guide, "ROLES\n", roleTable(), 1))
 	w.line("\n## Operations\n")
 	tags, rows := w.operations(doc.Paths)
 	for _, tag := range tags {

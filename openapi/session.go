@@ -143,7 +143,6 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) bool {
 func (s *server) sessions(api huma.API) {
 	create := read("create-session", sessionPath, "session", "Sign in a browser: exchange an API key for a cookie, for 12 hours", http.StatusUnauthorized, http.StatusTooManyRequests)
 	create.Method, create.DefaultStatus, create.Security = http.MethodPost, http.StatusNoContent, []map[string][]string{} // none, said as such
-	create.Metadata = map[string]any{forViewers: true}
 	huma.Register(api, create, func(ctx context.Context, in *struct{ Body SessionRequest }) (*cookieAnswer, error) {
 		p, ok, err := s.principal(ctx, in.Body.Key)
 		if err != nil {
@@ -170,7 +169,6 @@ func (s *server) sessions(api huma.API) {
 	})
 	remove := read("delete-session", sessionPath, "session", "Sign out: end the session whose cookie comes with the request")
 	remove.Method, remove.DefaultStatus = http.MethodDelete, http.StatusNoContent
-	remove.Metadata = map[string]any{forViewers: true}
 	huma.Register(api, remove, func(ctx context.Context, _ *struct{}) (*cookieAnswer, error) {
 		if n := callOf(ctx).session; n != nil {
 			if err := s.deps.Store.EndSession(ctx, *n); err != nil {
