@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,7 @@ type commands struct {
 	Health      healthCommand      `cmd:"" help:"Ask a process on this machine whether it can serve; for health checks."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 
+	Print kong.VersionFlag `name:"version" help:"Print the version."`
 	cli.Commands
 	cli.Globals
 }
@@ -95,13 +97,20 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	var cmds commands
 	helped := false
 	parser, err := kong.New(&cmds, kong.Name("berth"), kong.Description("Browser IDEs on Docker Swarm.\n\n"+cli.ExitCodes),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }))
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }), kong.Vars{"version": versionText()})
 	if err != nil {
 		return err
 	}
-	kongplete.Complete(parser, kongplete.WithExitFunc(func(int) { helped = true })) // when a shell asks
+	kongplete.Complete(parser, kongplete.WithExitFunc(func(int) { helped = true }), // when a shell asks
+		kongplete.WithPredictors(cli.Predictors(ctx, env.ToMap(environ))))
 	if helped {
 		return nil
+	}
+	switch {
+	case len(args) == 0:
+		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	parsed, err := parser.Parse(args)
 	if helped {
@@ -123,7 +132,7 @@ type (
 		Markdown bool `help:"The text of docs/API.md instead."`
 	}
 	healthCommand struct {
-		Timeout time.Duration `default:"3s" help:"How long to wait for the answer."`
+		Timeout cli.Span `default:"3s" help:"How long to wait for the answer."`
 	}
 	versionCommand struct{}
 )
@@ -143,7 +152,10 @@ func (workerCommand) Run(s streams) error { return serve(s, process.Roles{Worker
 func (gatewayCommand) Run(s streams) error { return serve(s, process.Roles{Gateway: true}) }
 
 // Run implements the command.
-func (versionCommand) Run(s streams) error {
+func (versionCommand) Run(s streams, g *cli.Globals) error {
+	if g.Output == "json" {
+		return json.NewEncoder(s.out).Encode(map[string]string{"version": versionText()})
+	}
 	_, err := fmt.Fprintln(s.out, versionText())
 	return err
 }
@@ -173,7 +185,7 @@ func (c healthCommand) Run(s streams) error {
 	if err != nil {
 		return fmt.Errorf("read LISTEN: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
+	ctx, cancel := context.WithTimeout(s.ctx, time.Duration(c.Timeout))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+"/readyz", nil)
 	if err != nil {

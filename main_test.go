@@ -388,9 +388,6 @@ func TestSmallCommands(t *testing.T) {
 	if _, err := call("sail"); err == nil || !strings.Contains(err.Error(), "sail") {
 		t.Errorf("unknown command: got %v, want its name", err)
 	}
-	if _, err := call(); err == nil {
-		t.Error("no command: it succeeded")
-	}
 	if out, err := call("--help"); err != nil || !strings.Contains(out, "Browser IDEs on Docker Swarm") || !strings.Contains(out, "worker") {
 		t.Errorf("help: got %q, %v", out, err)
 	}
@@ -701,5 +698,41 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Error("the restored webhook told nothing")
+	}
+}
+
+// Not parallel: a shell asks by an environment variable.
+func TestCompletionOfIDs(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer key":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/api/containers":
+			io.WriteString(w, `{"containers":[{"id":"k3xq"},{"id":"m7aa"}]}`)
+		case r.URL.Path == "/api/jobs":
+			io.WriteString(w, `{"jobs":[{"id":"container-stop:k3xq:1"}]}`)
+		}
+	}))
+	defer srv.Close()
+	for line, want := range map[string]string{"berth stop ": "m7aa", "berth stop k": "k3xq", "berth wait ": "container-stop:k3xq:1"} {
+		t.Setenv("COMP_LINE", line)
+		var out bytes.Buffer
+		if err := run(t.Context(), nil, []string{"BERTH_URL=" + srv.URL, "BERTH_API_KEY=key"}, &out, io.Discard); err != nil || !slices.Contains(strings.Fields(out.String()), want) {
+			t.Errorf("%q: got %q, %v, want %s among them", line, out.String(), err, want)
+		}
+	}
+}
+
+// What people try first.
+func TestHelpAndVersion(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ args, want string }{
+		{"", "Usage: berth"}, {"help", "Usage: berth"}, {"help stop", "Usage: berth stop"}, {"stop --help", "Usage: berth stop"},
+		{"--version", versionText() + "\n"}, {"version", versionText() + "\n"}, {"version -o json", `{"version":"` + versionText() + `"}`},
+	} {
+		var out bytes.Buffer
+		if err := run(t.Context(), strings.Fields(tc.args), nil, &out, io.Discard); err != nil || !strings.Contains(out.String(), tc.want) {
+			t.Errorf("berth %s: got %q, %v, want %q", tc.args, out.String(), err, tc.want)
+		}
 	}
 }

@@ -68,7 +68,7 @@ func (c Create) Run(g *Globals) error {
 // Check is a create that makes nothing.
 type Check struct {
 	Spec
-	Bucket bool `help:"Try the bucket, too: list, write, read and delete below .berth/check."`
+	TryBucket bool `name:"bucket" help:"Try the bucket, too: list, write, read and delete below .berth/check."`
 }
 
 // Run implements the command.
@@ -78,7 +78,7 @@ func (c Check) Run(g *Globals) error {
 		return err
 	}
 	var a functions.CheckAnswer
-	ask := functions.CheckRequest{CreateContainerRequest: body, Bucket: c.Bucket}
+	ask := functions.CheckRequest{CreateContainerRequest: body, Bucket: c.TryBucket}
 	if err := g.call(http.MethodPost, "/api/containers/check", nil, ask, &a); err != nil {
 		return err
 	}
@@ -105,6 +105,9 @@ func (c Check) Run(g *Globals) error {
 // List lists containers.
 type List struct {
 	Status  string `help:"Only those in this state."`
+	Text    string `name:"q" short:"q" help:"Only those with this text in their ID, owner, bucket, folder or labels."`
+	Owner   string `help:"Only this key's; for keys that see all."`
+	Sort    string `help:"By id, status, node, owner, created, cpu or memory; with a hyphen, --sort=-cpu, the largest first."`
 	Unsaved bool   `help:"Only those whose node holds files that could not be saved."`
 	Limit   int    `default:"50" help:"At most so many."`
 	Offset  int    `help:"Leave out so many of the newest."`
@@ -116,6 +119,11 @@ func (c List) Run(g *Globals) error {
 	q := page(c.Status, c.Limit, c.Offset)
 	if c.Unsaved {
 		q.Set("unsaved", "true")
+	}
+	for name, value := range map[string]string{"q": c.Text, "owner": c.Owner, "sort": c.Sort} {
+		if value != "" {
+			q.Set(name, value)
+		}
 	}
 	if err := g.call(http.MethodGet, "/api/containers", q, nil, &l); err != nil {
 		return err
@@ -132,7 +140,7 @@ func (c List) Run(g *Globals) error {
 
 // ID names a container.
 type ID struct {
-	ID string `arg:"" help:"Container."`
+	ID string `arg:"" predictor:"container" help:"Container."`
 }
 
 // Get shows a container.

@@ -1,6 +1,17 @@
 package cli
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"berth/openapi"
+
+	"github.com/posener/complete"
+)
 
 // completions ask the program itself what fits: with COMP_LINE in its
 // environment it prints that and does nothing else.
@@ -26,4 +37,37 @@ type Completion struct {
 func (c Completion) Run(g *Globals) error {
 	_, err := fmt.Fprint(g.out, completions[c.Shell])
 	return err
+}
+
+// predictPatience is how long a shell waits for what fits.
+const predictPatience = 2 * time.Second
+
+// Predictors ask the API for what fits: the IDs of containers and of jobs. When it
+// does not answer nothing fits.
+func Predictors(ctx context.Context, vars map[string]string) map[string]complete.Predictor {
+	ask := func(path string, answer any) {
+		ctx, cancel := context.WithTimeout(ctx, predictPatience)
+		defer cancel()
+		g := &Globals{}
+		g.Bind(ctx, vars, io.Discard, io.Discard)
+		_ = g.call(http.MethodGet, path, url.Values{"limit": {"200"}}, nil, answer)
+	}
+	return map[string]complete.Predictor{
+		"container": complete.PredictFunc(func(complete.Args) (ids []string) {
+			var l openapi.ContainerList
+			ask("/api/containers", &l)
+			for _, c := range l.Containers {
+				ids = append(ids, c.ID)
+			}
+			return ids
+		}),
+		"job": complete.PredictFunc(func(complete.Args) (ids []string) {
+			var l openapi.JobList
+			ask("/api/jobs", &l)
+			for _, j := range l.Jobs {
+				ids = append(ids, j.ID)
+			}
+			return ids
+		}),
+	}
 }

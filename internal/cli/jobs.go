@@ -45,7 +45,7 @@ func (c JobsList) Run(g *Globals) error {
 
 // JobsCancel ends a job before its time.
 type JobsCancel struct {
-	Job string `arg:"" help:"Job."`
+	Job string `arg:"" predictor:"job" help:"Job."`
 }
 
 // Run implements the command.
@@ -55,7 +55,7 @@ func (c JobsCancel) Run(g *Globals) error {
 
 // JobsRetry opens a new job in the place of a failed one.
 type JobsRetry struct {
-	Job    string `arg:"" help:"Job."`
+	Job    string `arg:"" predictor:"job" help:"Job."`
 	NoWait bool   `help:"Do not wait until it ends."`
 }
 
@@ -66,7 +66,7 @@ func (c JobsRetry) Run(g *Globals) error {
 
 // Wait follows a job.
 type Wait struct {
-	Job string `arg:"" help:"Job."`
+	Job string `arg:"" predictor:"job" help:"Job."`
 }
 
 // Run implements the command.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,16 +15,18 @@ import (
 // Keepalive puts off an idle stop.
 type Keepalive struct {
 	ID
-	Until string        `help:"Until then, as 2030-01-02T15:04:05Z." xor:"until"`
-	For   time.Duration `help:"So long from now, as 2h30m; its idle timeout if neither is given." xor:"until"`
+	Until string `help:"Until then, as 2030-01-02T15:04:05Z." xor:"until"`
+	For   *Span  `help:"So long from now, as 2h30m; its idle timeout if neither is given." xor:"until"`
 }
 
 // Run implements the command.
 func (c Keepalive) Run(g *Globals) error {
 	var body any
 	switch {
-	case c.For > 0:
-		body = map[string]any{"until": time.Now().Add(c.For).UTC()}
+	case c.For != nil && *c.For == 0:
+		return errors.New("--for must be more than 0")
+	case c.For != nil:
+		body = map[string]any{"until": time.Now().Add(time.Duration(*c.For)).UTC()}
 	case c.Until != "":
 		body = map[string]any{"until": c.Until}
 	}

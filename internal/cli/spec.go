@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"time"
 
 	"berth/functions"
 	"berth/internal/ide"
@@ -20,7 +21,7 @@ type Spec struct {
 	Where    []string          `name:"constraint" help:"Condition on the node, node.labels.NAME==VALUE or !=; several may be given."`
 	Strategy string            `enum:",spread,pack" default:"" help:"spread takes the emptiest node that fits, pack the fullest."`
 	Generic  []string          `help:"Other resources that nodes announce, as gpu=1."`
-	Idle     *int              `name:"idle-timeout" help:"Seconds without use after which it is stopped; 0 is never."`
+	Idle     *Span             `name:"idle-timeout" help:"After how long without use it is stopped, as 30m; 0 is never."`
 	AWSKeys  bool              `name:"aws-keys" help:"Send AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment, for the bucket; needed where the server has no role of its own (S3_ROLE_ARN)."`
 }
 
@@ -28,7 +29,11 @@ type Spec struct {
 // environment, which no list of processes shows, and only if asked for: they
 // may be there for something else.
 func (s Spec) request(g *Globals) (functions.CreateContainerRequest, error) {
-	r := functions.CreateContainerRequest{S3Bucket: s.Bucket, S3Region: s.Region, S3Prefix: s.Prefix, Template: s.Template, Image: s.Image, Labels: s.Label, IdleTimeout: s.Idle}
+	r := functions.CreateContainerRequest{S3Bucket: s.Bucket, S3Region: s.Region, S3Prefix: s.Prefix, Template: s.Template, Image: s.Image, Labels: s.Label}
+	if s.Idle != nil {
+		seconds := int(time.Duration(*s.Idle).Seconds())
+		r.IdleTimeout = &seconds
+	}
 	if s.CPU != 0 || s.Memory != "" {
 		r.Resources = &functions.ResourceRequest{CPULimit: s.CPU, MemoryLimit: s.Memory}
 	}
