@@ -160,7 +160,9 @@ func (s *logShip) place(ctx context.Context, node string, list []swarm.LocalCont
 			l = &containerLog{engineID: c.EngineID, lost: true, limit: s.limiter()}
 			s.logs[c.EngineID] = l
 		}
-		l.container = c.Container
+		if l.container == "" { // afterwards who reads the log reads it, too
+			l.container = c.Container
+		}
 		if l.lost && !l.reading {
 			l.lost, l.read, l.shipped = false, cursors[c.EngineID], cursors[c.EngineID]
 			l.turn++
