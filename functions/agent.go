@@ -85,6 +85,15 @@ func (a agent) status(ctx context.Context) (s agentStatus, err error) {
 	return s, err
 }
 
+// leftOut names what the last save has left out, so far as the agent answers.
+func (a agent) leftOut(ctx context.Context) []string {
+	s, err := a.status(ctx)
+	if err != nil {
+		return nil
+	}
+	return s.Workspace.LeftOut
+}
+
 // save asks for a save and returns its number; see ide.Asked.
 func (a agent) save(ctx context.Context) (int64, error) {
 	var n ide.Asked

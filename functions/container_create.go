@@ -65,7 +65,7 @@ var CreateContainer = define(Function[CreateContainerArgs]{
 	Expect: []ide.Status{ide.Starting, ide.Running},
 	Admit:  admitCreate,
 	Run: func(ctx context.Context, d *Deps, a CreateContainerArgs) error {
-		return start(ctx, d, a.ID, a.Run, "container-create")
+		return start(ctx, d, a.ID, a.Run, "container-create", false)
 	},
 	Fail: func(ctx context.Context, d *Deps, a CreateContainerArgs, cause *ide.Error) error {
 		return failStart(ctx, d, a.ID, a.Run, "container-create", cause)

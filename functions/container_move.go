@@ -121,7 +121,7 @@ func move(ctx context.Context, d *Deps, a MoveContainerArgs) error {
 			return err
 		}
 	}
-	return start(ctx, d, a.ID, a.Run+1, moveName)
+	return start(ctx, d, a.ID, a.Run+1, moveName, false)
 }
 
 // placeElsewhere begins the next run on another node.

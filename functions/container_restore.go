@@ -63,7 +63,7 @@ var RestoreContainer = define(Function[RestoreContainerArgs]{
 		if err := d.goBack(ctx, a); err != nil {
 			return err
 		}
-		return start(ctx, d, a.ID, a.Run, "container-restore")
+		return start(ctx, d, a.ID, a.Run, "container-restore", true)
 	},
 	Fail: func(ctx context.Context, d *Deps, a RestoreContainerArgs, cause *ide.Error) error {
 		if a.Was != nil && resultOf(ctx, "generation") == nil {

@@ -13,8 +13,9 @@ import (
 // StartContainerArgs is the job of a further run.
 type StartContainerArgs struct {
 	Request
-	ID  string `json:"id" path:"id" maxLength:"64" doc:"Container"`
-	Run int    `json:"run"`
+	ID    string `json:"id" path:"id" maxLength:"64" doc:"Container"`
+	Force bool   `json:"force,omitempty" query:"force" doc:"Start it also if its last save is missing in the bucket, with what the bucket has"`
+	Run   int    `json:"run"`
 }
 
 // StartContainer starts a stopped or failed container again: same bucket,
@@ -35,7 +36,7 @@ var StartContainer = define(Function[StartContainerArgs]{
 		return anotherRun(d, p, c, lost, &a.Run, func(*ide.Container) error { return nil }), nil
 	},
 	Run: func(ctx context.Context, d *Deps, a StartContainerArgs) error {
-		return start(ctx, d, a.ID, a.Run, "container-start")
+		return start(ctx, d, a.ID, a.Run, "container-start", a.Force)
 	},
 	Fail: func(ctx context.Context, d *Deps, a StartContainerArgs, cause *ide.Error) error {
 		return failStart(ctx, d, a.ID, a.Run, "container-start", cause)

@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -191,7 +192,7 @@ func (d *Deps) saveForStop(ctx context.Context, a StopContainerArgs, c ide.Conta
 		}
 	})
 	if err != nil {
-		return "", c, err
+		return "", c, errors.Join(err, unlessGone(d.noteVerified(ctx, c, saved)))
 	}
 	if said, _ = resultOf(ctx, "save").(string); said == "" || saved != nil { // else an earlier attempt has saved
 		said = tellSave(c, outcome, saved)
@@ -212,6 +213,20 @@ func (d *Deps) saveForStop(ctx context.Context, a StopContainerArgs, c ide.Conta
 		return nil
 	})
 	return said, c, err
+}
+
+// noteVerified writes the save of a stop that keeps the volume into the record.
+func (d *Deps) noteVerified(ctx context.Context, c ide.Container, saved *ide.LastSave) error {
+	if saved == nil {
+		return nil
+	}
+	_, err := d.Store.Update(ctx, c.ID, func(rec *ide.Container) error {
+		if rec.Run == c.Run {
+			rec.LastSave = saved
+		}
+		return nil
+	})
+	return err
 }
 
 // late says whether a stop has tried for as long as it may.
@@ -239,8 +254,15 @@ func unsaved(o ide.SaveOutcome, cause error, permanent bool) *ide.Error {
 func tellSave(c ide.Container, o ide.SaveOutcome, saved *ide.LastSave) string {
 	switch o {
 	case ide.SaveVerified:
-		return fmt.Sprintf("Saved as generation %d (%d files, %s) and verified; its service and secret are gone.",
+		said := fmt.Sprintf("Saved as generation %d (%d files, %s) and verified; its service and secret are gone.",
 			saved.Generation, saved.Files, units.HumanSize(float64(saved.Bytes)))
+		if saved.Recovered > 0 {
+			said += fmt.Sprintf(" %d files that gave way to newer ones are among them, in berth-recovered.", saved.Recovered)
+		}
+		if saved.Ignored > 0 {
+			said += fmt.Sprintf(" Not saved, because .berthignore names them: %d paths, %s.", saved.Ignored, units.HumanSize(float64(saved.IgnoredBytes)))
+		}
+		return said
 	case ide.NothingToSave:
 		return "Its workspace was not restored in this run, so there was nothing to save; its service and secret are gone."
 	case ide.GivenUp:

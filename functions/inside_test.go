@@ -31,7 +31,9 @@ type inside struct {
 	secrets map[string]ide.Secrets // of running containers, by address
 	given   []string               // every Swarm secret that a container got
 	script  map[string][]answer    // by "agent", "vnc", "code" and "web"; the last answer stays
-	probes  map[string]bool        // values of the probe header
+	// finishes: an agent takes the request for the last save; else it refuses it.
+	finishes bool
+	probes   map[string]bool // values of the probe header
 
 	credentials map[string][]ide.S3Credentials    // that agents were handed, by address
 	handed      func(context.Context, string) int // if not nil, the answer of the agent at an address to them
@@ -87,6 +89,10 @@ func (i *inside) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if r.URL.Path == ide.AgentCredentialsPath {
 			i.take(w, r, host)
+			return
+		}
+		if r.URL.Path == ide.AgentFinishPath && i.finishes {
+			_, _ = w.Write([]byte(`{"number":0}`))
 			return
 		}
 		if r.URL.Path != ide.AgentStatusPath {

@@ -87,7 +87,7 @@ func (d *Deps) noteSight(ctx context.Context, c ide.Container, s sight) (ide.Con
 		return rec, err
 	}
 	w := s.status.Workspace
-	quiet := len(w.Notes) == 0 && rec.Told == "" && (w.LastSave == nil || w.LastSave.Error == nil)
+	quiet := len(w.Notes)+len(w.LeftOut) == 0 && rec.Told+rec.ToldLeftOut == "" && (w.LastSave == nil || w.LastSave.Error == nil)
 	if quiet && (w.LastSave == nil || rec.LastSave != nil && rec.LastSave.At.Equal(w.LastSave.At)) {
 		return rec, nil // nothing new
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"berth/internal/ide"
@@ -61,6 +62,9 @@ func (d *Deps) verified(ctx context.Context, c ide.Container, s ide.Secrets, a a
 		switch {
 		case err == nil:
 			saved.Verified = true
+			if saved.LeftOut > 0 {
+				return ide.FilesLeftOut, saved, leftOut(saved, a.leftOut(ctx))
+			}
 			return o, saved, nil
 		case !errors.Is(err, workspace.ErrDamaged):
 			return outcomeOf(err), nil, err
@@ -71,6 +75,21 @@ func (d *Deps) verified(ctx context.Context, c ide.Container, s ide.Secrets, a a
 		o = outcomeOf(cause)
 	}
 	return o, saved, cause
+}
+
+// leftOut is the error of a save that is whole but for files that are on the volume
+// only.
+func leftOut(saved *ide.LastSave, names []string) error {
+	what := fmt.Sprintf("%d files are", saved.LeftOut)
+	if saved.LeftOut == 1 {
+		what = "1 file is"
+	}
+	if len(names) > 0 {
+		what += ": " + strings.Join(names, "; ")
+	} else {
+		what += " left out"
+	}
+	return ide.Errorf(ide.ResourceLimitExceeded, "Generation %d is saved and verified, but not in it %s.", saved.Generation, what)
 }
 
 func (d *Deps) verify(ctx context.Context, c ide.Container, s ide.Secrets, saved *ide.LastSave) error {
@@ -208,7 +227,7 @@ func outcomeOf(err error) ide.SaveOutcome {
 		return ide.GenerationBad
 	case errors.Is(err, swarm.ErrNodeDown):
 		return ide.NodeDown
-	case ide.HasCode(err, ide.ResourceLimitExceeded):
+	case ide.HasCode(err, ide.ResourceLimitExceeded), ide.HasCode(err, ide.WorkspaceUnsaved) && ide.IsPermanent(err):
 		return ide.FileUnreadable
 	case ide.HasCode(err, ide.InvalidS3Bucket) && ide.IsPermanent(err):
 		return ide.StoreRefuses

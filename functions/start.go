@@ -5,18 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"berth/internal/ide"
 	"berth/internal/swarm"
+	"berth/internal/workspace"
 )
 
 // start brings a run of a container up: the work of container-create and
 // container-start. Every step may run twice, and late: what is there already
 // is adopted, and once a stop has removed the run's secret no step can make a
-// service again.
-func start(ctx context.Context, d *Deps, id string, run int, by string) error {
+// service again. force goes on with what the bucket has, also where the last save
+// is missing.
+func start(ctx context.Context, d *Deps, id string, run int, by string, force bool) error {
 	c, err := d.Store.Container(ctx, id)
 	if err != nil {
 		return err
@@ -38,7 +41,7 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 	kept := d.S3.Place(c) != nil
 	var steps []step
 	if kept {
-		steps = append(steps, step{"bucket", func(ctx context.Context) error { return d.checkPlace(ctx, c, secrets) }})
+		steps = append(steps, step{"bucket", func(ctx context.Context) error { return d.checkPlace(ctx, c, secrets, force) }})
 	}
 	steps = append(steps, []step{
 		{"config", func(ctx context.Context) error { return d.Swarm.PutConfig(ctx, c, []byte(c.Sealed)) }},
@@ -117,13 +120,47 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 
 // checkPlace tries what restoring and saving will do in the bucket, with the
 // control plane's own client: list, write, write on a condition, read, delete
-// below .berth/. What S3 refuses is said in plain words.
-func (d *Deps) checkPlace(ctx context.Context, c ide.Container, s ide.Secrets) error {
+// below .berth/. What S3 refuses is said in plain words. It claims the prefix,
+// and makes sure that the bucket has the container's last save.
+func (d *Deps) checkPlace(ctx context.Context, c ide.Container, s ide.Secrets, force bool) error {
 	b, err := d.S3.Open(ctx, c, s)
 	if err != nil {
 		return err
 	}
-	return b.Check(ctx)
+	if err := b.Check(ctx); err != nil {
+		return err
+	}
+	if err := b.ClaimPrefix(ctx); err != nil {
+		return err
+	}
+	if c.LastSave == nil || c.LastSave.Generation == 0 || force || c.Restored == c.Run {
+		return nil
+	}
+	all, err := b.Generations(ctx)
+	if err != nil {
+		return err
+	}
+	return missing(c, all)
+}
+
+// missing is the error of a bucket that does not have a container's last save,
+// nor a later one.
+func missing(c ide.Container, all []workspace.Generation) error {
+	newest := workspace.Generation{}
+	if len(all) > 0 {
+		newest = all[len(all)-1]
+	}
+	if newest.Number >= c.LastSave.Generation {
+		return nil
+	}
+	has, details := "no generation at all", map[string]any{"lastSave": c.LastSave.Generation, "savedAt": c.LastSave.At, "newest": newest.Number}
+	if newest.Number > 0 {
+		has = fmt.Sprintf("generation %d of %s as its newest", newest.Number, newest.At.UTC().Format(time.RFC3339))
+	}
+	e := ide.Errorf(ide.WorkspaceMissing, "The last save of the container, generation %d of %s, is not in the bucket %q below %q: it has %s. Nothing was started and nothing was changed. Bring the objects below .berth/ back, or start it with force=true to go on with what the bucket has.",
+		c.LastSave.Generation, c.LastSave.At.UTC().Format(time.RFC3339), c.S3.Name, c.S3.Prefix, has)
+	e.Details = details
+	return e
 }
 
 // giveCredentials hands an agent those that were minted for it: a Swarm secret
@@ -152,12 +189,15 @@ func (d *Deps) restored(ctx context.Context, c ide.Container, a agent) error {
 		return err
 	}
 	SetResult(ctx, "workspace", r)
-	message := ""
+	message := older(c, r)
 	if len(r.Outside)+len(r.Overruled) > 0 {
-		message = fmt.Sprintf("Other programs have changed plain files in the bucket. Taken over: %q. Overruled by changes made here: %q.", r.Outside, r.Overruled)
+		message = strings.TrimSpace(message + fmt.Sprintf(" Other programs have changed plain files in the bucket. Taken over: %q. Overruled by changes made here: %q.", r.Outside, r.Overruled))
 	}
-	if r.Kept != "" {
-		message = strings.TrimSpace(message + fmt.Sprintf(" Files that gave way to newer ones lie in %s.", r.Kept))
+	if r.Recovered != "" {
+		message = strings.TrimSpace(message + fmt.Sprintf(" Files that gave way to newer ones: %d, in the folder %s of the workspace. They are saved as all others.", r.RecoveredFiles, r.Recovered))
+	}
+	if r.Doubted {
+		message = strings.TrimSpace(message + fmt.Sprintf(" What Berth notes beside the workspace was missing or out of date. The files of the volume stay, and all are compared with the last save; %d that were not there were brought back from it.", r.BroughtBack))
 	}
 	if len(r.Skipped) > 0 {
 		message = strings.TrimSpace(message + " In the bucket, but not in the workspace: " + strings.Join(r.Skipped, "; ") + ".")
@@ -171,6 +211,20 @@ func (d *Deps) restored(ctx context.Context, c ide.Container, a agent) error {
 	})
 }
 
+// older says that a container goes on from an older save than its last, and why.
+func older(c ide.Container, r *ide.Restored) string {
+	switch {
+	case c.LastSave == nil || r.Local:
+		return ""
+	case r.Generation < c.LastSave.Generation:
+		return fmt.Sprintf("It goes on from generation %d: its last save, generation %d of %s, is not in the bucket, and force was asked for.",
+			r.Generation, c.LastSave.Generation, c.LastSave.At.UTC().Format(time.RFC3339))
+	case slices.ContainsFunc(c.Kept, func(node string) bool { return node != c.Node }):
+		return fmt.Sprintf("It goes on from generation %d of the bucket. What was changed after that save is on the volume of a node that does not answer; when the node is back, its worker keeps the volume.", r.Generation)
+	}
+	return ""
+}
+
 // secrets opens a container's secrets, and returns them with the text that
 // the container gets.
 func (d *Deps) secrets(c ide.Container) (s ide.Secrets, data []byte, err error) {
@@ -182,6 +236,8 @@ func (d *Deps) secrets(c ide.Container) (s ide.Secrets, data []byte, err error) 
 	told := ide.AgentConfig{Secrets: s, Place: d.S3.Place(c), Probe: c.Probe}
 	if told.Place != nil {
 		told.Place.Claim = len(c.Kept) > 0
+		told.Place.Writer = fmt.Sprintf("%s/%d", c.ID, c.Run)
+		told.Place.Unsaved = c.Unsaved || slices.Contains(c.Kept, c.Node)
 	}
 	data, err = json.Marshal(told)
 	return s, data, err
@@ -235,6 +291,9 @@ func failStart(ctx context.Context, d *Deps, id string, run int, by string, caus
 	now := time.Now().UTC()
 	c, err := d.Store.MoveFrom(ctx, id, run, []ide.Status{ide.Starting}, ide.Failed, by, cause.Message, func(c *ide.Container) {
 		c.Error, c.StoppedAt, c.ShutdownReason, c.Address = public(startError(cause)), &now, ide.ByError, ""
+		if c.Restored == run { // programs may have begun to write
+			c.Unsaved, c.NextTry = true, &now
+		}
 	})
 	if ide.HasCode(err, ide.Conflict) || ide.HasCode(err, ide.ContainerNotFound) {
 		return nil // it runs, or a stop or a later run owns it now, and cleans up

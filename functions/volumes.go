@@ -3,6 +3,7 @@ package functions
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -68,21 +69,60 @@ func removeEnded(ctx context.Context, d *Deps, id string, c ide.Container) error
 }
 
 // volumeNeeded says whether a node's volume is that of a container in one of
-// the states, or holds what no bucket has.
+// the states, or may hold what no bucket has.
 func volumeNeeded(ctx context.Context, d *Deps, node, id string, states ...ide.Status) (bool, error) {
 	_, needed, err := volumeOf(ctx, d, node, id, states...)
 	return needed, err
 }
 
 // volumeOf is volumeNeeded for who wants the container, too, which is empty when
-// there is none.
+// there is none. A node that the Swarm does not list may have joined again under
+// another ID: any node may be that machine. While a container has files that are
+// in no bucket, no node drops its volume.
 func volumeOf(ctx context.Context, d *Deps, node, id string, states ...ide.Status) (ide.Container, bool, error) {
 	c, err := d.Store.Container(ctx, id)
 	if ide.HasCode(err, ide.ContainerNotFound) {
 		return ide.Container{}, false, nil
 	}
-	unsaved := c.Unsaved || c.Status == ide.Stopping && c.Restored == c.Run
-	return c, slices.Contains(c.Kept, node) || c.Node == node && (unsaved || slices.Contains(states, c.Status)), err
+	if err != nil || c.Unsaved {
+		return c, true, err
+	}
+	nodes, err := d.Store.Nodes(ctx)
+	if err != nil {
+		return c, true, err
+	}
+	here := func(of string) bool { return of == node || left(nodes, of) }
+	unsaved := c.Status == ide.Stopping && c.Restored == c.Run
+	return c, slices.ContainsFunc(c.Kept, here) || here(c.Node) && (unsaved || slices.Contains(states, c.Status)), nil
+}
+
+// left says whether the Swarm does not list a node.
+func left(nodes []ide.Node, id string) bool {
+	return id != "" && !slices.ContainsFunc(nodes, func(n ide.Node) bool { return n.ID == id })
+}
+
+// adopt makes a node that of a container whose unsaved files its volume holds,
+// and whose own node has left the Swarm: it is the same machine, which has joined
+// again, or one that has got its disk. The sweep then saves the files.
+func adopt(ctx context.Context, d *Deps, node, id string) error {
+	c, err := d.Store.Container(ctx, id)
+	if err != nil || !c.Unsaved || c.Status != ide.Failed {
+		return unlessGone(err)
+	}
+	nodes, err := d.Store.Nodes(ctx)
+	if err != nil || !left(nodes, c.Node) || left(nodes, node) {
+		return err
+	}
+	was, now := c.Node, time.Now().UTC()
+	message := fmt.Sprintf("Its node has left the Swarm. Its volume is on the node %s, which is its node from now on: the files that are not saved yet are saved from there.", node)
+	err = d.Store.Note(ctx, id, "container.adopted", message, func(rec *ide.Container) bool {
+		if rec.Node != was || rec.Run != c.Run || !rec.Unsaved {
+			return false
+		}
+		rec.Node, rec.NextTry = node, &now
+		return true
+	})
+	return unlessGone(err)
 }
 
 // Strays remembers which volumes of a node nothing has needed, and since when.
@@ -107,9 +147,19 @@ func SweepVolumes(ctx context.Context, d *Deps, node string, strays Strays) erro
 		}
 	}
 	for _, id := range ids {
-		needed, err := volumeNeeded(ctx, d, node, id, ide.Starting, ide.Running, ide.Stopping)
+		if err := adopt(ctx, d, node, id); err != nil {
+			return err
+		}
+		c, needed, err := volumeOf(ctx, d, node, id, ide.Starting, ide.Running, ide.Stopping)
 		if err != nil {
 			return err
+		}
+		if c.ID == "" { // without a record only a purge says that nothing of it is needed
+			purged, err := d.Store.Purged(ctx, id)
+			if err != nil {
+				return err
+			}
+			needed = !purged
 		}
 		since, stray := strays[id]
 		switch {

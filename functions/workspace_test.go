@@ -152,27 +152,31 @@ func TestWhatIsNotSavedIsToldOnce(t *testing.T) {
 		events, err := b.Store.History(t.Context(), c.ID)
 		b.must(err)
 		for _, e := range events {
-			if e.Type == "container.workspace" {
+			if e.Type == "container.left_out" {
 				told = append(told, e.Message)
 			}
 		}
 		return told
 	}
-	const save = `,"lastSave":{"generation":4,"files":12,"skipped":1}`
+	const save = `,"lastSave":{"generation":4,"files":12,"leftOut":1}`
 	if told := sweep(save); len(told) != 0 {
 		t.Errorf("nothing was left out, and it is told %q", told)
 	}
 	if last := b.container(c.ID).LastSave; last == nil || last.Generation != 4 || last.Files != 12 {
 		t.Errorf("the record's last save is %+v", last)
 	}
-	skipped := save + `,"notes":["\"big.iso\": it has more than 42949672960 bytes"]`
+	skipped := save + `,"leftOut":["\"big.iso\": it has more than 42949672960 bytes"]`
 	for range 2 {
 		if told := sweep(skipped); len(told) != 1 || !strings.Contains(told[0], `"big.iso": it has more than`) {
 			t.Fatalf("told %q, want the file and the reason, once", told)
 		}
 	}
-	if told := sweep(save + `,"notes":["\"x\": its name is not UTF-8"]`); len(told) != 2 {
+	if told := sweep(save + `,"leftOut":["\"x\": permission denied"]`); len(told) != 2 {
 		t.Errorf("told %q, want the other file too", told)
+	}
+	// What is harmless is an event of another kind.
+	if told := sweep(save + `,"leftOut":["\"x\": permission denied"],"notes":["\"y\": its name is not UTF-8"]`); len(told) != 2 {
+		t.Errorf("told %q, want no more of what is not saved", told)
 	}
 	lost := `,"lost":true,"lastSave":{"generation":4,"files":12,"error":{"code":"CONFLICT","message":"Another container has saved this workspace.","permanent":true}}`
 	if told := sweep(lost); len(told) != 3 || !strings.Contains(told[2], "Another container has saved") {

@@ -98,13 +98,14 @@ type Container struct {
 	Health         *Health        `json:"health,omitempty"`
 	Watch          Watch          `json:"watch,omitzero"`
 
-	Restored int        `json:"restored,omitempty"` // the run whose workspace was restored, and may have been edited since
-	LastSave *LastSave  `json:"lastSave,omitempty"`
-	Told     string     `json:"told,omitempty"`    // digest of what the latest event said of files left out
-	Unsaved  bool       `json:"unsaved,omitempty"` // Node's volume may hold what no bucket has: it must not be removed
-	Kept     []string   `json:"kept,omitempty"`    // nodes that were lost with what it had not saved, and on which it ran no more since
-	Tries    int        `json:"tries,omitempty"`   // how often the parked files were tried to be saved
-	NextTry  *time.Time `json:"nextTry,omitempty"` // when the sweep tries again
+	Restored    int        `json:"restored,omitempty"` // the run whose workspace was restored, and may have been edited since
+	LastSave    *LastSave  `json:"lastSave,omitempty"`
+	Told        string     `json:"told,omitempty"`        // digest of what the latest event said of saves, beside:
+	ToldLeftOut string     `json:"toldLeftOut,omitempty"` // of files left out
+	Unsaved     bool       `json:"unsaved,omitempty"`     // Node's volume may hold what no bucket has: it must not be removed
+	Kept        []string   `json:"kept,omitempty"`        // nodes that were lost with what it had not saved, and on which it ran no more since
+	Tries       int        `json:"tries,omitempty"`       // how often the parked files were tried to be saved
+	NextTry     *time.Time `json:"nextTry,omitempty"`     // when the sweep tries again
 
 	Webhook string `json:"webhook,omitempty"` // ID of the endpoint that came with its start
 

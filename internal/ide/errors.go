@@ -40,6 +40,7 @@ const (
 	ContainerStopFailed    Code = "CONTAINER_STOP_FAILED"
 	WorkspaceUnsaved       Code = "WORKSPACE_UNSAVED"
 	ItemsFailed            Code = "ITEMS_FAILED" // of a job about several: some failed
+	WorkspaceMissing       Code = "WORKSPACE_MISSING"
 	Canceled               Code = "CANCELED"
 	Timeout                Code = "TIMEOUT"
 )

@@ -18,6 +18,7 @@ const (
 	Overtaken      SaveOutcome = "overtaken"        // another writer has saved this workspace
 	GenerationBad  SaveOutcome = "generation bad"   // the worker does not find what was saved
 	FileUnreadable SaveOutcome = "local disk fails" // the files cannot be read where they are
+	FilesLeftOut   SaveOutcome = "files left out"   // saved and verified without some files, which are on the volume only
 )
 
 // StopStep is what a stop does next.
@@ -54,6 +55,7 @@ var StopTable = []StopRow{
 	{Overtaken, ParkNext, ParkNext, false},
 	{GenerationBad, AgainNext, ParkNext, false},
 	{FileUnreadable, ParkNext, ParkNext, false},
+	{FilesLeftOut, ParkNext, ParkNext, false},
 }
 
 // AfterSave returns the row of an outcome. An outcome that is not in the table

@@ -20,8 +20,12 @@ type Place struct {
 
 	// Claim: a writer that was cut off may come back. The restored files are made
 	// a generation at once, so that it finds the next number taken.
-	Claim    bool `json:"claim,omitempty"`
-	Interval int  `json:"interval"` // seconds between two saves
+	Claim bool `json:"claim,omitempty"`
+	// Writer names the run, and Unsaved says that the volume holds files of an
+	// earlier one that are in no generation.
+	Writer   string `json:"writer,omitempty"`
+	Unsaved  bool   `json:"unsaved,omitempty"`
+	Interval int    `json:"interval"` // seconds between two saves
 	// Role: the credentials are short-lived, and come through the agent's port.
 	Role bool `json:"role,omitempty"`
 }
@@ -36,14 +40,17 @@ type S3Credentials struct {
 
 // LastSave is a save that has succeeded: all its objects are in the bucket.
 type LastSave struct {
-	Generation int64     `json:"generation" doc:"Number of the generation in the bucket; 0 is an empty workspace that was never saved" example:"17"`
-	At         time.Time `json:"at" doc:"When the save began"`
-	Files      int       `json:"files" doc:"Files in the workspace" example:"2003"`
-	Bytes      int64     `json:"bytes" doc:"Their bytes" example:"104857600"`
-	Seconds    float64   `json:"seconds" doc:"How long the save took" example:"2.9"`
-	Verified   bool      `json:"verified" doc:"The control plane has seen every object of it with its own client"`
-	Skipped    int       `json:"skipped,omitempty" doc:"Files that are not in it, or not in their newest state; an event names them" example:"1"`
-	Error      *Failure  `json:"error,omitempty" doc:"Why saves after it have failed"`
+	Generation   int64     `json:"generation" doc:"Number of the generation in the bucket; 0 is an empty workspace that was never saved" example:"17"`
+	At           time.Time `json:"at" doc:"When the save began"`
+	Files        int       `json:"files" doc:"Files in the workspace" example:"2003"`
+	Bytes        int64     `json:"bytes" doc:"Their bytes" example:"104857600"`
+	Seconds      float64   `json:"seconds" doc:"How long the save took" example:"2.9"`
+	Verified     bool      `json:"verified" doc:"The control plane has seen every object of it with its own client"`
+	LeftOut      int       `json:"leftOut,omitempty" doc:"Files, folders and links that are not in it, or not in their newest state: their bytes are on the volume only, which a stop keeps. An event names them" example:"1"`
+	Ignored      int       `json:"ignored,omitempty" doc:"Paths that .berthignore names and that are not in it; a folder counts once" example:"2"`
+	IgnoredBytes int64     `json:"ignoredBytes,omitempty" doc:"Their bytes, counted by the last save of a stop" example:"734003200"`
+	Recovered    int       `json:"recovered,omitempty" doc:"Files in berth-recovered, which gave way to newer ones when the workspace was restored" example:"3"`
+	Error        *Failure  `json:"error,omitempty" doc:"Why saves after it have failed"`
 }
 
 // Failure is an error as it travels between processes: Permanent with it.
@@ -78,7 +85,8 @@ type WorkspaceStatus struct {
 	Saving   bool      `json:"saving"`             // a save is under way
 	Done     int64     `json:"done"`               // the highest number of an ask for a save that was answered
 	LastSave *LastSave `json:"lastSave,omitempty"` //
-	Notes    []string  `json:"notes,omitempty"`    // of the last save: what was left out, in words
+	LeftOut  []string  `json:"leftOut,omitempty"`  // of the last save: what is on the volume only, in words
+	Notes    []string  `json:"notes,omitempty"`    // of the last save: what else is to be said, in words
 	Finished bool      `json:"finished,omitempty"` // programs have ended, and the quiet tree is saved
 	Finish   *Failure  `json:"finish,omitempty"`   // why the last try to finish failed
 	Tries    int64     `json:"tries,omitempty"`    // tries to finish that have ended
@@ -94,15 +102,18 @@ type Moved struct {
 
 // Restored is what a restore has done.
 type Restored struct {
-	Generation int64    `json:"generation" doc:"0 is a place that held nothing of Berth's"`
-	Files      int      `json:"files"`
-	Bytes      int64    `json:"bytes"`
-	Seconds    float64  `json:"seconds"`
-	Local      bool     `json:"local,omitempty" doc:"The files were on the node already, perhaps newer than the bucket's"`
-	Outside    []string `json:"outside,omitempty" doc:"Plain files that another program has changed in the bucket; its version is in the workspace"`
-	Overruled  []string `json:"overruled,omitempty" doc:"The same, where the workspace's own change has won"`
-	Kept       string   `json:"kept,omitempty" doc:"Where files lie that gave way"`
-	Skipped    []string `json:"skipped,omitempty" doc:"What is in the bucket and cannot be a file here, with the reason"`
+	Generation     int64    `json:"generation" doc:"0 is a place that held nothing of Berth's"`
+	Files          int      `json:"files"`
+	Bytes          int64    `json:"bytes"`
+	Seconds        float64  `json:"seconds"`
+	Local          bool     `json:"local,omitempty" doc:"The files were on the node already, perhaps newer than the bucket's"`
+	Outside        []string `json:"outside,omitempty" doc:"Plain files that another program has changed in the bucket; its version is in the workspace"`
+	Overruled      []string `json:"overruled,omitempty" doc:"The same, where the workspace's own change has won"`
+	Recovered      string   `json:"recovered,omitempty" doc:"Folder of the workspace with the files that gave way to newer ones; they are saved as all others"`
+	RecoveredFiles int      `json:"recoveredFiles,omitempty" doc:"How many; a folder counts once"`
+	Doubted        bool     `json:"doubted,omitempty" doc:"The files were on the node already, and it was not known which saves they hold: all are compared with the last one"`
+	BroughtBack    int      `json:"broughtBack,omitempty" doc:"With doubted: files of the last save that were not on the node"`
+	Skipped        []string `json:"skipped,omitempty" doc:"What is in the bucket and cannot be a file here, with the reason"`
 }
 
 // Agent is the control plane's side of an agent's port: paths and bodies.
@@ -135,6 +146,8 @@ const (
 	// GuardedVariable, "true", has an agent run nothing of the user's, and let
 	// nobody in, before it was asked to open (AgentOpenPath).
 	GuardedVariable = "BERTH_GUARDED"
-	// WorkspaceDir is where the volume of the workspace is mounted.
-	WorkspaceDir = "/home/ide/workspace"
+	// HomeDir is where a container's volume is mounted. WorkspaceDir is the folder in
+	// it that is saved.
+	HomeDir      = "/home/ide"
+	WorkspaceDir = HomeDir + "/workspace"
 )

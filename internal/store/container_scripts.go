@@ -226,7 +226,7 @@ attention(ARGV[1], ARGV[3], '', 0)
 release(ARGV[1], '')
 redis.call('HDEL', P..'activity', ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[1]..':events', KEYS[1]..':log', P..'hooks:c:'..ARGV[1])
-redis.call('SET', P..'purged:'..ARGV[1], '1', 'EX', 86400)
+redis.call('SET', P..'purged:'..ARGV[1], '1', 'EX', 2592000)
 for i = 6, #ARGV do redis.call('HDEL', P..'j:seq', ARGV[i]) end
 emit('', ARGV[4], ARGV[5])
 changed('c '..ARGV[1]..' '..ARGV[3])

@@ -63,7 +63,7 @@ package store
 //	hook:<id>:d:<event>   hash    one delivery: doc (JSON of ide.Delivery), body, type, at, status
 //	rebuilt               string  when the records were last known to be complete
 //	restoring             string  a backup is being restored: no record is brought back yet
-//	purged:<id>           string  the container was purged, within the last day
+//	purged:<id>           string  the container was purged, within the last 30 days
 //	tally                 hash    "kind function name bound" -> how often, see tally
 const prefix = "{berth}:"
 

@@ -68,7 +68,7 @@ func containerSpec(cfg Config, rec ide.Container, secretID string) *swarm.Contai
 		Labels:          containerLabels(cfg.Instance, rec),
 		Hostname:        rec.ID,
 		Env:             environment(cfg, rec),
-		Mounts:          append([]mount.Mount{workspaceVolume(cfg.Instance, rec)}, tmpfs(rec.Hardening)...),
+		Mounts:          append([]mount.Mount{volumeMount(cfg.Instance, rec)}, tmpfs(rec.Hardening)...),
 		ReadOnly:        rec.Hardening.ReadOnly,
 		User:            userID + ":" + groupID,
 		Init:            ptr(true),
@@ -113,12 +113,17 @@ func placement(rec ide.Container) *swarm.Placement {
 // it has run and was not yet cleaned up after.
 func volumeName(instance, id string) string { return "berth-" + instance + "-" + id }
 
-// workspaceVolume keeps the workspace over a crash of the container. A new
-// volume gets the owner of the image's folder (Docker documentation,
-// "Volumes": populate a volume using a container).
-func workspaceVolume(instance string, rec ide.Container) mount.Mount {
+// volumeMount keeps the home folder over a crash of the container: the workspace,
+// and beside it Berth's own state. A new volume gets the files and the owner of the
+// image's folder (Docker documentation, "Volumes": populate a volume using a
+// container). An image without an agent has the workspace only.
+func volumeMount(instance string, rec ide.Container) mount.Mount {
+	target := ide.HomeDir
+	if rec.NoAgent {
+		target = ide.WorkspaceDir
+	}
 	return mount.Mount{
-		Type: mount.TypeVolume, Source: volumeName(instance, rec.ID), Target: ide.WorkspaceDir,
+		Type: mount.TypeVolume, Source: volumeName(instance, rec.ID), Target: target,
 		VolumeOptions: &mount.VolumeOptions{Labels: map[string]string{LabelInstance: instance, LabelID: rec.ID}},
 	}
 }

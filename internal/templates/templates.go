@@ -150,8 +150,8 @@ func (in templateText) hardening() (ide.Hardening, error) {
 		return h, errors.New("pids is negative")
 	}
 	for _, p := range h.Tmpfs {
-		if path.Clean(p) != p || !path.IsAbs(p) || p == "/" || p == ide.WorkspaceDir || strings.HasPrefix(p, ide.WorkspaceDir+"/") {
-			return h, fmt.Errorf("tmpfs: %q is no folder of the image beside the workspace", p)
+		if path.Clean(p) != p || !path.IsAbs(p) || p == "/" || p == ide.HomeDir || strings.HasPrefix(p+"/", ide.WorkspaceDir+"/") || strings.HasPrefix(p+"/", ide.HomeDir+"/.berth/") {
+			return h, fmt.Errorf("tmpfs: %q must be an absolute path, and must not be /, %s, %s or below that", p, ide.HomeDir, ide.WorkspaceDir)
 		}
 	}
 	for _, c := range h.Capabilities {

@@ -32,6 +32,12 @@ type Config struct {
 	SingleWriter bool
 	NoMirror     bool // keep no plain files for other programs
 
+	// Writer names the run that writes, such as container and run number. A
+	// process that starts again in this run knows its own generations by it.
+	Writer string
+	// Kept: the volume holds files of an earlier run that are in no generation.
+	Kept bool
+
 	KeepGenerations int           // at least so many are kept; 0 is 10
 	KeepFor         time.Duration // and all that are younger; 0 is 7 days
 	Grace           time.Duration // no object younger than this is collected; 0 is 24 h, the least 2 s
@@ -172,13 +178,13 @@ func (r *rotating) RetrieveWithCredContext(*credentials.CredContext) (credential
 
 // Where things stand below the prefix.
 const (
-	reserved     = ".berth"
 	objectsDir   = reserved + "/objects/"
 	manifestsDir = reserved + "/manifests/"
 	journalDir   = reserved + "/journal/"
 	collectDir   = reserved + "/collect/"
 	checkDir     = reserved + "/check/"
 	sweptKey     = reserved + "/swept"
+	claimKey     = reserved + "/claim.json"
 )
 
 func (b *Bucket) objectKey(s Sum) string { return b.prefix + objectsDir + s.String() }

@@ -28,6 +28,8 @@ var (
 	ErrNotRestored = errors.New("directory was not restored")
 	// ErrInUse: another process works on the same directory.
 	ErrInUse = errors.New("directory is in use")
+	// ErrNested: another workspace is kept above or below the prefix.
+	ErrNested = errors.New("workspace is inside another")
 	// ErrDamaged: an object or manifest is missing or is not what it should be.
 	ErrDamaged = errors.New("generation is damaged")
 )

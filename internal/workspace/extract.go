@@ -5,33 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"berth/internal/ide"
 )
 
 // Extract writes one generation, which need not be the newest, into a directory
-// that is no workspace, and looks at no plain file. There is nothing to save
+// that is no workspace, and looks at no plain file. What is in its way is moved to
+// RecoveredDir. There is nothing to save
 // from there: it is for looking, or for taking files back by hand.
 func (b *Bucket) Extract(ctx context.Context, number int64, dir string, progress func(Progress)) (r Restored, err error) {
 	began := time.Now()
-	l, err := openLocal(dir)
+	own := reserved + "-extract-" + newAuthor()
+	l, err := openVolume(dir, ".", own)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
-	was, err := l.readState()
-	if err != nil {
-		return r, err
-	}
-	if was != (state{}) {
-		return r, ide.Errorf(ide.Conflict, "The directory is a workspace.")
-	}
+	defer func() { err = errors.Join(err, l.vol.RemoveAll(own), l.close()) }()
 	w := &Workspace{b: b, local: l, base: map[string]known{}}
 	if err := w.load(ctx, number); err != nil {
 		return r, err
 	}
 	r.Generation = number
-	if err := newPlacing(w, &survey{}, progress).all(ctx, &r, false); err != nil {
+	if err := newPlacing(w, &survey{}, progress).all(ctx, &r); err != nil {
 		return r, fmt.Errorf("extract generation: %w", err)
 	}
 	r.Took = time.Since(began)

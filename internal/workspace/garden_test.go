@@ -40,7 +40,7 @@ func (g *garden) somewhere() string {
 			return nil
 		}
 		rel, _ := filepath.Rel(g.dir, p)
-		if rel == reserved || rel == "repo" {
+		if rel == "repo" {
 			return fs.SkipDir
 		}
 		if d.IsDir() && strings.Count(rel, "/") < 5 {
@@ -69,7 +69,7 @@ func (g *garden) content() []byte {
 func (g *garden) change() {
 	dir := g.somewhere()
 	p := filepath.Join(dir, g.name())
-	if p == filepath.Join(g.dir, reserved) || p == g.dir {
+	if p == g.dir {
 		return
 	}
 	switch g.rng.IntN(12) {
@@ -89,7 +89,7 @@ func (g *garden) change() {
 	case 8:
 		if names, err := os.ReadDir(dir); err == nil && len(names) > 0 {
 			q := filepath.Join(dir, names[g.rng.IntN(len(names))].Name())
-			if filepath.Base(q) != reserved && filepath.Base(q) != "repo" {
+			if filepath.Base(q) != "repo" {
 				os.Rename(q, p)
 			}
 		}

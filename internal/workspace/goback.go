@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"berth/internal/ide"
 )
@@ -27,15 +28,13 @@ func (b *Bucket) GoBack(ctx context.Context, number int64) (now int64, err error
 		return 0, fmt.Errorf("go back: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	l, err := openLocal(dir)
+	l, err := openLocal(filepath.Join(dir, "workspace"), true)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	w := &Workspace{
-		b: b, local: l, author: newAuthor(), base: map[string]known{}, plain: map[string]plainFile{}, uploads: newUploader(b, l),
-		settled: true, // no file is here
-	}
+	w := newWorkspace(b, l)
+	w.settled = true // no file is here
 	t, err := w.earlier(ctx, number)
 	if err != nil {
 		return 0, err

@@ -120,7 +120,19 @@ func TestIgnoredIsNotSaved(t *testing.T) {
 	if got := mustSave(t, w); got.Files != 2 || got.Ignored != 2 {
 		t.Errorf("saved %+v", got)
 	}
-	wantPlain(t, w.b, map[string]string{"keep": "1", IgnoreFile: "cache/\n*.log\n"})
+	// Copies in the bucket of what is on the disk stay there.
+	wantPlain(t, w.b, map[string]string{"keep": "1", IgnoreFile: "cache/\n*.log\n", "cache/x": "1", "a.log": "1"})
+	os.RemoveAll(filepath.Join(dir, "cache"))
+	write(t, dir, "keep", "2")
+	mustSave(t, w)
+	wantPlain(t, w.b, map[string]string{"keep": "2", IgnoreFile: "cache/\n*.log\n", "cache/x": "1", "a.log": "1"})
+	// One that comes back under the rules again is known for what it is.
+	write(t, dir, IgnoreFile, "cache/\n")
+	write(t, dir, "a.log", "22")
+	if got := mustSave(t, w); len(got.Mirror.Conflicts) != 0 {
+		t.Errorf("conflicts %v, want none", got.Mirror.Conflicts)
+	}
+	wantPlain(t, w.b, map[string]string{"keep": "2", IgnoreFile: "cache/\n", "cache/x": "1", "a.log": "22"})
 }
 
 func FuzzIgnore(f *testing.F) {

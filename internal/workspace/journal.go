@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
+	"maps"
 	"strconv"
 	"time"
 )
@@ -17,9 +17,20 @@ type journal struct {
 }
 
 type journalLine struct {
-	Old []string `json:"old,omitempty"` // ETags before
-	New string   `json:"new,omitempty"` // ETag after; empty: deleted
-	Sum *Sum     `json:"sha256,omitempty"`
+	Old map[string]Sum `json:"old,omitempty"` // ETags before, with the content of each
+	New string         `json:"new,omitempty"` // ETag after; empty: deleted
+	Sum *Sum           `json:"sha256,omitempty"`
+
+	generation int64 // of the journal
+}
+
+// knows says whether an ETag is one of a plain file of ours, and its content.
+func (l journalLine) knows(etag string) (Sum, bool) {
+	if etag == l.New && l.Sum != nil {
+		return *l.Sum, true
+	}
+	sum, ok := l.Old[etag]
+	return sum, ok
 }
 
 func (b *Bucket) journalKey(n int64) string {
@@ -33,14 +44,16 @@ const maxJournal = 256 << 20
 // be done there before: a request that was given up may still be carried out.
 func (j *journal) add(p string, line journalLine) {
 	was := j.Plain[p]
-	if was.New != "" {
-		was.Old = append(was.Old, was.New)
+	old := maps.Clone(was.Old)
+	if old == nil {
+		old = map[string]Sum{}
 	}
-	for _, etag := range was.Old {
-		if etag != line.New && !slices.Contains(line.Old, etag) {
-			line.Old = append(slices.Clone(line.Old), etag)
-		}
+	maps.Copy(old, line.Old)
+	if was.New != "" && was.Sum != nil {
+		old[was.New] = *was.Sum
 	}
+	delete(old, line.New)
+	line.Old = old
 	j.Plain[p] = line
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/internal/ide"
 )
 
 func TestLocalFilesWinAfterACrash(t *testing.T) {
@@ -36,7 +38,7 @@ func TestLocalFilesWinAfterACrash(t *testing.T) {
 	}
 	r1.Close()
 	w, r := mustRestore(t, s.bucket(t), dir)
-	if !r.Local || r.KeptFiles != 0 {
+	if !r.Local || r.RecoveredFiles != 0 {
 		t.Errorf("restored %+v, want local", r)
 	}
 	wantSame(t, picture(t, dir), want)
@@ -53,14 +55,14 @@ func TestNothingToResume(t *testing.T) {
 	s := memory(t)
 	dir := t.TempDir()
 	write(t, dir, "f", "1")
-	if _, err := s.bucket(t).Resume(t.Context(), dir); !errors.Is(err, ErrNotRestored) {
-		t.Errorf("never restored: %v, want ErrNotRestored", err)
+	if _, err := s.bucket(t).Resume(t.Context(), dir); !ide.HasCode(err, ide.WorkspaceUnsaved) || !ide.IsPermanent(err) {
+		t.Errorf("no state: %v, want WORKSPACE_UNSAVED: nobody knows whose the files are", err)
 	}
 	w, _ := mustRestore(t, s.bucket(t), dir)
 	mustSave(t, w)
 	w.Close()
-	if _, err := s.bucket(t, func(c *Config) { c.Prefix = "other" }).Resume(t.Context(), dir); !errors.Is(err, ErrNotRestored) {
-		t.Errorf("restored from elsewhere: %v, want ErrNotRestored", err)
+	if _, err := s.bucket(t, func(c *Config) { c.Prefix = "other" }).Resume(t.Context(), dir); !ide.HasCode(err, ide.WorkspaceUnsaved) {
+		t.Errorf("restored from elsewhere: %v, want WORKSPACE_UNSAVED", err)
 	}
 	other, _ := mustRestore(t, s.bucket(t), t.TempDir())
 	write(t, other.local.dir, "g", "1")
@@ -93,7 +95,7 @@ func TestRestoreThatFailsCannotBeSaved(t *testing.T) {
 		t.Errorf("Resume after a failed restore: %v, want ErrNotRestored", err)
 	}
 	w2, r := mustRestore(t, s.bucket(t), dir)
-	if r.Local || r.KeptFiles != 0 {
+	if r.Local || r.RecoveredFiles != 0 {
 		t.Errorf("restored %+v", r)
 	}
 	wantSame(t, picture(t, dir), picture(t, one))
@@ -122,7 +124,7 @@ func TestPowerFailureBeforeTheFirstSave(t *testing.T) {
 	w2.Close()
 	write(t, dir, "f", "")
 	w2, r := mustRestore(t, s.bucket(t), dir)
-	if got := read(t, dir, "f"); got != "text" || r.Local || r.KeptFiles != 1 {
+	if got := read(t, dir, "f"); got != "text" || r.Local || r.RecoveredFiles != 1 {
 		t.Errorf("restored %q, %+v", got, r)
 	}
 	write(t, dir, "g", "1")

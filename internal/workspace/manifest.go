@@ -38,17 +38,18 @@ type Entry struct {
 	Sum    Sum
 	Target string // of a link, any bytes
 
-	ETag  string   // of the object
-	Plain string   // ETag of the plain file that is known to have this content
-	Stale []string // further ETags that a plain file of ours may have at this path
+	ETag  string         // of the object
+	Plain string         // ETag of the plain file that is known to have this content
+	Stale map[string]Sum // further ETags that a plain file of ours may have at this path, with the content of each
 }
 
 // Header is what a manifest says before its entries.
 type Header struct {
 	Format     int       `json:"format"`
 	Generation int64     `json:"generation"`
-	Base       int64     `json:"base"`   // the generation before
-	Author     string    `json:"author"` // random, one process
+	Base       int64     `json:"base"`             // the generation before
+	Author     string    `json:"author"`           // random, one process
+	Writer     string    `json:"writer,omitempty"` // Config.Writer
 	At         time.Time `json:"at"`
 	Files      int       `json:"files"`
 	Bytes      int64     `json:"bytes"`
@@ -56,25 +57,26 @@ type Header struct {
 	// with them, collecting reads no manifest whole but the oldest.
 	Added   []Sum `json:"added"`
 	Dropped []Sum `json:"dropped"`
-	// Gone has the ETags of plain files that may still stand where this
-	// generation has none.
-	Gone map[string][]string `json:"gone,omitempty"`
+	// Gone has the plain files to delete that may still be there: by path the ETags
+	// that they may have, with the content of each. A user has deleted them from a
+	// workspace whose last generation had them.
+	Gone map[string]map[string]Sum `json:"gone,omitempty"`
 }
 
 // wireEntry is an Entry as JSON. Names that are not UTF-8 are in base64.
 type wireEntry struct {
-	Path     string   `json:"path,omitempty"`
-	Path64   string   `json:"path64,omitempty"`
-	Kind     string   `json:"kind"`
-	Mode     uint32   `json:"mode,omitempty"`
-	MTime    int64    `json:"mtime,omitempty"`
-	Size     int64    `json:"size,omitempty"`
-	Sum      *Sum     `json:"sha256,omitempty"`
-	Target   string   `json:"target,omitempty"`
-	Target64 string   `json:"target64,omitempty"`
-	ETag     string   `json:"etag,omitempty"`
-	Plain    string   `json:"plain,omitempty"`
-	Stale    []string `json:"stale,omitempty"`
+	Path     string         `json:"path,omitempty"`
+	Path64   string         `json:"path64,omitempty"`
+	Kind     string         `json:"kind"`
+	Mode     uint32         `json:"mode,omitempty"`
+	MTime    int64          `json:"mtime,omitempty"`
+	Size     int64          `json:"size,omitempty"`
+	Sum      *Sum           `json:"sha256,omitempty"`
+	Target   string         `json:"target,omitempty"`
+	Target64 string         `json:"target64,omitempty"`
+	ETag     string         `json:"etag,omitempty"`
+	Plain    string         `json:"plain,omitempty"`
+	Stale    map[string]Sum `json:"stale,omitempty"`
 }
 
 func toWire(s string) (text, b64 string) {
@@ -179,7 +181,7 @@ func readHeader(dec *json.Decoder) (h Header, err error) {
 		return h, err
 	}
 	fields := map[string]any{
-		"format": &h.Format, "generation": &h.Generation, "base": &h.Base, "author": &h.Author, "at": &h.At,
+		"format": &h.Format, "generation": &h.Generation, "base": &h.Base, "author": &h.Author, "writer": &h.Writer, "at": &h.At,
 		"files": &h.Files, "bytes": &h.Bytes, "added": &h.Added, "dropped": &h.Dropped, "gone": &h.Gone,
 	}
 	for {
@@ -296,7 +298,7 @@ func (v *validator) entry(x wireEntry) (e Entry, err error) {
 }
 
 // checkPath says what is wrong with a path from outside: every element must be
-// a name, and the first not Berth's own.
+// a name.
 func checkPath(p string) error {
 	if p == "" || len(p) > 64<<10 || strings.ContainsRune(p, 0) || p[0] == '/' {
 		return fmt.Errorf("path %.80q", p)
@@ -305,9 +307,6 @@ func checkPath(p string) error {
 		if name == "" || name == "." || name == ".." {
 			return fmt.Errorf("path %.80q", p)
 		}
-	}
-	if p == reserved || strings.HasPrefix(p, reserved+"/") {
-		return fmt.Errorf("path %.80q is reserved", p)
 	}
 	return nil
 }

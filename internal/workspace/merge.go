@@ -17,10 +17,7 @@ import (
 // local file is what was saved. Elsewhere the local change wins.
 func (p *placing) merge(ctx context.Context, r *Restored) error {
 	p.report = r
-	for _, f := range p.in.files {
-		p.done.TotalFiles++
-		p.done.TotalBytes += f.size
-	}
+	p.expect()
 	if err := p.outside(ctx, false); err != nil {
 		return err
 	}
@@ -48,8 +45,8 @@ func (p *placing) outside(ctx context.Context, imported bool) error {
 	}
 	var dirs sync.Mutex
 	return parallel(ctx, p.in.files, func(ctx context.Context, f outside) error {
-		temp := p.temp()
-		defer root.Remove(temp)
+		temp, vol := p.temp(), p.w.local.vol
+		defer vol.Remove(temp)
 		sum, err := p.fetchPlain(ctx, temp, &f)
 		if errors.Is(err, errMoved) {
 			p.in.skipped.add(f.path, "it was written or deleted while it was read")
@@ -63,7 +60,7 @@ func (p *placing) outside(ctx context.Context, imported bool) error {
 			f.mtime = f.saved
 		}
 		if p.report.Local {
-			applied, err := p.settleLocal(f, sum)
+			applied, err := p.settleLocal(f, sum, temp)
 			if err != nil || applied {
 				return err
 			}
@@ -74,10 +71,14 @@ func (p *placing) outside(ctx context.Context, imported bool) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(root.Chmod(temp, fileMode(f.mode)), root.Chtimes(temp, f.mtime, f.mtime)); err != nil {
+		if err := errors.Join(vol.Chmod(temp, fileMode(f.mode)), vol.Chtimes(temp, f.mtime, f.mtime)); err != nil {
 			return err
 		}
-		if err := p.rename(temp, f.path); err != nil {
+		put := p.rename
+		if p.report.Local {
+			put = p.w.local.place // over a file that a generation has
+		}
+		if err := put(temp, f.path); err != nil {
 			return err
 		}
 		p.note(f, sum, !same && !imported)
@@ -90,15 +91,16 @@ func (p *placing) outside(ctx context.Context, imported bool) error {
 func (p *placing) note(f outside, sum Sum, edit bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.w.plain[f.path] = plainFile{etags: []string{f.etag}, sum: sum, synced: true}
+	p.w.plain[f.path] = synced(f.etag, sum)
 	if edit {
 		p.report.Outside = append(p.report.Outside, f.path)
 	}
 }
 
 // settleLocal says whether there is nothing to put in place: the local file is
-// this already, or holds a change of its own.
-func (p *placing) settleLocal(f outside, sum Sum) (bool, error) {
+// this already, or holds a change of its own. The outside edit is then moved to
+// RecoveredDir.
+func (p *placing) settleLocal(f outside, sum Sum, temp string) (bool, error) {
 	if there, err := p.has(f.path, f.size, sum); err != nil || there {
 		if err == nil {
 			p.note(f, sum, sum != f.sum)
@@ -119,9 +121,16 @@ func (p *placing) settleLocal(f outside, sum Sum) (bool, error) {
 	if untouched && sum != f.sum {
 		return false, nil
 	}
+	if sum != f.sum { // the plain file will be overwritten: its bytes go where they are saved
+		to := path.Join(p.under, f.path)
+		if err := errors.Join(p.w.local.root.MkdirAll(path.Dir(to), 0o755), p.w.local.place(temp, to)); err != nil {
+			return true, err
+		}
+		p.asides.Add(1)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.w.plain[f.path] = plainFile{etags: []string{f.etag}}
+	p.w.plain[f.path] = plainFile{etags: map[string]Sum{f.etag: sum}}
 	if sum != f.sum {
 		p.report.Overruled = append(p.report.Overruled, f.path)
 	}
@@ -157,7 +166,7 @@ func (p *placing) folder(q string) error {
 // fetchPlain writes a plain file to a new file, if it still is the one that
 // was listed.
 func (p *placing) fetchPlain(ctx context.Context, temp string, f *outside) (sum Sum, err error) {
-	file, err := p.w.local.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := p.w.local.vol.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return sum, err
 	}

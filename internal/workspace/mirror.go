@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,13 +18,20 @@ import (
 
 // plainFile is what is known of a plain file, an object at the path itself.
 type plainFile struct {
-	etags []string // that it may have by our own doing; none: there is none
-	sum   Sum      // its content, if synced
+	etags map[string]Sum // that it may have by our own doing, with the content of each; none: there is none
+	sum   Sum            // its content, if synced
 	// synced: it has the one ETag and this content.
 	synced bool
 	// foreign: while we had sum, it was found that another program has written
 	// this key, or that S3 refuses it: to be left until we have another content.
 	foreign bool
+	// gone: it is to be deleted; see Header.Gone.
+	gone bool
+}
+
+// synced is a plain file that has the content of the workspace's.
+func synced(etag string, sum Sum) plainFile {
+	return plainFile{etags: map[string]Sum{etag: sum}, sum: sum, synced: true}
 }
 
 // Mirrored says what was done to the plain files.
@@ -42,8 +50,13 @@ type Mirrored struct {
 const maxKey = 1024
 
 // unmirrored says why a path can have no plain file, "" if it can.
-func (b *Bucket) unmirrored(p string) string {
+func (w *Workspace) unmirrored(p string) string {
+	b := w.b
 	switch {
+	case slices.Contains(strings.Split(p, "/"), reserved):
+		return "its name is that of Berth's own folder in a bucket"
+	case w.inner.has(p):
+		return "its folder in the bucket is another workspace's"
 	case !utf8.ValidString(p):
 		return "its name is not UTF-8"
 	case len(b.prefix)+len(p) > maxKey:
@@ -55,30 +68,41 @@ func (b *Bucket) unmirrored(p string) string {
 }
 
 // markPlain writes into the entries of a generation what is known of their
-// plain files, and returns what is known of those that have to go. It is part of
-// the commit: whoever restores this generation can tell our doing from others'.
-func (w *Workspace) markPlain(entries []Entry) map[string][]string {
-	gone := map[string][]string{}
-	for p, f := range w.plain {
-		if len(f.etags) > 0 {
-			gone[p] = f.etags
-		}
-	}
+// plain files, and returns those to delete. It is part of the commit: whoever
+// restores this generation can tell our doing from others'. A plain file is to be
+// deleted if the base has it and the disk has not: what is on the disk and was
+// left out of the save stays in the bucket.
+func (w *Workspace) markPlain(t *tree, entries []Entry) map[string]map[string]Sum {
+	files := make(map[string]bool, len(entries))
 	for i := range entries {
 		e := &entries[i]
 		e.Plain, e.Stale = "", nil
 		if e.Kind != File {
 			continue
 		}
+		files[e.Path] = true
 		f, ok := w.plain[e.Path]
-		if !ok {
-			continue
-		}
-		delete(gone, e.Path)
-		if f.synced && f.sum == e.Sum {
-			e.Plain = f.etags[0]
-		} else {
+		switch {
+		case !ok:
+		case f.synced && f.sum == e.Sum:
+			for etag := range f.etags {
+				e.Plain = etag
+			}
+		default:
 			e.Stale = f.etags
+		}
+	}
+	for p, k := range w.base { // a plain file with the object's ETag has its bytes
+		if _, known := w.plain[p]; !known && !files[p] && k.Kind == File && k.ETag != "" {
+			w.plain[p] = plainFile{etags: map[string]Sum{k.ETag: k.Sum}}
+		}
+	}
+	gone := map[string]map[string]Sum{}
+	for p, f := range w.plain {
+		f.gone = !files[p] && t.absent(p) && (f.gone || w.base[p].Kind == File)
+		w.plain[p] = f
+		if f.gone && len(f.etags) > 0 {
+			gone[p] = f.etags
 		}
 	}
 	return gone
@@ -88,18 +112,18 @@ func (w *Workspace) markPlain(entries []Entry) map[string][]string {
 type task struct {
 	path   string
 	entry  *Entry // nil: remove
-	etags  []string
+	etags  map[string]Sum
 	before string // its ETag in the bucket now; empty: there is none
 }
 
-// mirror brings the plain files to what the base has.
-func (w *Workspace) mirror(ctx context.Context) (m Mirrored, err error) {
+// mirror brings the plain files to what the base has, which is the tree.
+func (w *Workspace) mirror(ctx context.Context, t *tree) (m Mirrored, err error) {
 	if w.b.cfg.NoMirror {
 		return m, nil
 	}
 	var removes, copies []*task
 	for p, f := range w.plain {
-		if k, ok := w.base[p]; (!ok || k.Kind != File) && !(f.foreign && f.sum == Sum{}) {
+		if f.gone && w.base[p].Kind != File && t.absent(p) && !f.foreign {
 			removes = append(removes, &task{path: p, etags: f.etags})
 		}
 	}
@@ -108,7 +132,7 @@ func (w *Workspace) mirror(ctx context.Context) (m Mirrored, err error) {
 		if k.Kind != File {
 			continue
 		}
-		if why := w.b.unmirrored(p); why != "" {
+		if why := w.unmirrored(p); why != "" {
 			unable.add(p, why)
 			continue
 		}
@@ -196,13 +220,13 @@ type mirroring struct {
 
 // conflict says whether another program has written a plain file.
 func (r *mirroring) conflict(t *task) bool {
-	if t.before == "" || slices.Contains(t.etags, t.before) || t.entry != nil && t.before == t.entry.ETag {
+	if t.before == "" || isKnown(t.etags, t.before) || t.entry != nil && t.before == t.entry.ETag {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.m.Conflicts = append(r.m.Conflicts, t.path)
-	f := plainFile{etags: t.etags, foreign: true}
+	f := plainFile{etags: t.etags, foreign: true, gone: t.entry == nil}
 	if t.entry != nil {
 		f.sum = t.entry.Sum
 	}
@@ -210,11 +234,25 @@ func (r *mirroring) conflict(t *task) bool {
 	return true
 }
 
+func isKnown(etags map[string]Sum, etag string) bool {
+	_, ok := etags[etag]
+	return ok
+}
+
 func (r *mirroring) remove(ctx context.Context, t *task) error {
 	if r.conflict(t) {
 		return nil
 	}
 	if t.before != "" {
+		// its bytes must be in a generation that is kept
+		_, found, err := r.w.b.stat(ctx, r.w.b.objectKey(t.etags[t.before]))
+		if err != nil {
+			return err
+		}
+		if !found {
+			r.forget(t.path)
+			return nil
+		}
 		if err := r.fence(ctx); err != nil {
 			return err
 		}
@@ -222,11 +260,17 @@ func (r *mirroring) remove(ctx context.Context, t *task) error {
 			return err
 		}
 	}
+	r.forget(t.path)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.w.plain, t.path)
 	r.m.Removed++
 	return nil
+}
+
+func (r *mirroring) forget(p string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.w.plain, p)
 }
 
 func (r *mirroring) copy(ctx context.Context, t *task) error {
@@ -240,7 +284,8 @@ func (r *mirroring) copy(ctx context.Context, t *task) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil { // it may have been copied
-		f := plainFile{etags: append(slices.Clone(t.etags), t.entry.ETag)}
+		f := plainFile{etags: map[string]Sum{t.entry.ETag: t.entry.Sum}}
+		maps.Copy(f.etags, t.etags)
 		if f.foreign = isRefusedKey(err); f.foreign {
 			f.sum = t.entry.Sum
 			r.m.Unmirrored = append(r.m.Unmirrored, Note{t.path, "S3 refuses the key, or something else is in its way"})
@@ -255,7 +300,7 @@ func (r *mirroring) copy(ctx context.Context, t *task) error {
 		line.New = etag
 		r.journal.Plain[t.path], r.surprise = line, true
 	}
-	r.w.plain[t.path] = plainFile{etags: []string{etag}, sum: t.entry.Sum, synced: true}
+	r.w.plain[t.path] = synced(etag, t.entry.Sum)
 	r.m.Copied++
 	return nil
 }

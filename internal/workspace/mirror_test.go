@@ -227,7 +227,9 @@ func TestOutsideEditAndLocalChange(t *testing.T) {
 	if got := mustSave(t, w); len(got.Mirror.Conflicts) != 0 {
 		t.Errorf("saved %+v", got)
 	}
-	wantPlain(t, b, map[string]string{"untouched": "theirs", "changed": "unsaved", "new": "theirs"})
+	// What was overruled is not lost: it is an ordinary file beside the others.
+	wantPlain(t, b, map[string]string{"untouched": "theirs", "changed": "unsaved", "new": "theirs",
+		r.Recovered + "/changed": "theirs", r.Recovered + "/removed": "theirs"})
 }
 
 // The plain files lag behind the manifest when a save dies between the two;

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -37,6 +38,30 @@ var emptySum = Sum(sha256.Sum256(nil))
 // what arrives, which is part of the signature.
 func (b *Bucket) put(ctx context.Context, key string, data []byte) (etag string, err error) {
 	return b.putSum(ctx, key, bytes.NewReader(data), int64(len(data)), sha256.Sum256(data), b.putOptions())
+}
+
+// putNew writes a small object of Berth's own where there is none; else the error
+// is one that isRefused. A store without conditional writes is asked before.
+func (b *Bucket) putNew(ctx context.Context, key string, data []byte) error {
+	opts := b.putOptions()
+	if b.cfg.SingleWriter {
+		if _, found, err := b.stat(ctx, key); found || err != nil {
+			return errors.Join(err, errRefused)
+		}
+	} else {
+		opts.SetMatchETagExcept("*")
+	}
+	sum := Sum(sha256.Sum256(data))
+	var refused error
+	err := try(ctx, "write an object", func() error {
+		_, err := b.s3.PutObject(ctx, b.cfg.Bucket, key, bytes.NewReader(data), int64(len(data)), "", sum.String(), opts)
+		if isRefused(err) {
+			refused = errRefused
+			return nil
+		}
+		return err
+	})
+	return errors.Join(err, refused)
 }
 
 func (b *Bucket) putSum(ctx context.Context, key string, data io.ReadSeeker, size int64, sum Sum, opts minio.PutObjectOptions) (etag string, err error) {

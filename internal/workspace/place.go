@@ -27,8 +27,11 @@ type placing struct {
 	w        *Workspace
 	in       *survey
 	progress func(Progress)
-	under    string // of what is moved aside
-	kept     atomic.Int64
+	under    string           // the folder of what gives way
+	clears   bool             // what the base does not have gives way, too
+	image    bool             // what is here has come with the image, and was not restored before
+	before   map[string]Entry // the generation that was restored here before, if it is kept
+	asides   atomic.Int64
 	temps    atomic.Int64
 
 	mu     sync.Mutex
@@ -38,36 +41,58 @@ type placing struct {
 }
 
 func newPlacing(w *Workspace, in *survey, progress func(Progress)) *placing {
-	return &placing{w: w, in: in, progress: progress, under: time.Now().UTC().Format("20060102-150405.000000")}
+	return &placing{w: w, in: in, progress: progress, under: path.Join(RecoveredDir, time.Now().UTC().Format("20060102-150405.000000"))}
 }
 
 // all makes the directory what the base and the outside edits say.
-func (p *placing) all(ctx context.Context, r *Restored, extras bool) error {
+func (p *placing) all(ctx context.Context, r *Restored) error {
 	p.report = r
-	paths := slices.Sorted(maps.Keys(p.w.base))
+	edited := p.expect()
+	if p.clears {
+		if err := p.clear(".", edited); err != nil {
+			return err
+		}
+	}
+	var paths []string
+	for _, q := range slices.Sorted(maps.Keys(p.w.base)) {
+		if !edited[q] {
+			paths = append(paths, q)
+		}
+	}
+	err := p.bring(ctx, paths, func() error { return p.outside(ctx, p.w.header.Generation == 0) })
+	if err != nil {
+		return err
+	}
+	r.Files, r.Bytes = p.done.Files, p.done.Bytes
+	p.show(0, 0, true)
+	return nil
+}
+
+// expect counts the outside edits, and returns their paths.
+func (p *placing) expect() map[string]bool {
 	edited := map[string]bool{}
 	for _, f := range p.in.files {
 		edited[f.path] = true
 		p.done.TotalFiles++
 		p.done.TotalBytes += f.size
 	}
+	return edited
+}
+
+// bring makes the directory at these paths, which are in order, what the base
+// says. meanwhile is called when directories and files are there.
+func (p *placing) bring(ctx context.Context, paths []string, meanwhile func() error) error {
 	var dirs, files, links []string
 	for _, q := range paths {
-		switch k := p.w.base[q]; {
-		case edited[q]:
-		case k.Kind == Dir:
+		switch k := p.w.base[q]; k.Kind {
+		case Dir:
 			dirs = append(dirs, q)
-		case k.Kind == Link:
+		case Link:
 			links = append(links, q)
 		default:
 			files = append(files, q)
 			p.done.TotalFiles++
 			p.done.TotalBytes += k.Size
-		}
-	}
-	if extras {
-		if err := p.extras(".", edited); err != nil {
-			return err
 		}
 	}
 	for _, dir := range dirs {
@@ -80,7 +105,7 @@ func (p *placing) all(ctx context.Context, r *Restored, extras bool) error {
 	if err := parallel(ctx, files, p.file); err != nil {
 		return err
 	}
-	if err := p.outside(ctx, p.w.header.Generation == 0); err != nil {
+	if err := meanwhile(); err != nil {
 		return err
 	}
 	for _, q := range links {
@@ -94,9 +119,30 @@ func (p *placing) all(ctx context.Context, r *Restored, extras bool) error {
 			return err
 		}
 	}
-	r.Files, r.Bytes = p.done.Files, p.done.Bytes
-	p.show(0, 0, true)
 	return nil
+}
+
+// fill brings what the base has and the directory has not.
+func (p *placing) fill(ctx context.Context, r *Restored) error {
+	p.report = r
+	var missing []string
+	absent := map[string]bool{} // directories
+	for _, q := range slices.Sorted(maps.Keys(p.w.base)) {
+		// below what is not a directory here, nothing can be brought
+		if dir := path.Dir(q); !absent[dir] {
+			if info, err := p.lstat(dir); err != nil || info == nil || !info.IsDir() {
+				continue
+			}
+			if info, err := p.lstat(q); err != nil || info != nil {
+				continue
+			}
+		}
+		missing = append(missing, q)
+		if absent[q] = p.w.base[q].Kind == Dir; !absent[q] {
+			r.BroughtBack++
+		}
+	}
+	return p.bring(ctx, missing, func() error { return nil })
 }
 
 // show reports progress, not too often.
@@ -120,10 +166,37 @@ func (p *placing) lstat(q string) (fs.FileInfo, error) {
 	return info, err
 }
 
-// aside moves what is in the way.
+// aside moves what is in the way below the RecoveredDir. What the generation has
+// that was restored here before is removed: its bytes are in the bucket. So is a
+// file that an image has brought with its volume: the workspace was never
+// restored there, and the file is older than the generation.
 func (p *placing) aside(q string) error {
-	p.kept.Add(1)
-	return p.w.local.aside(q, p.under)
+	info, err := p.lstat(q)
+	if err != nil {
+		return err
+	}
+	saved, err := p.saved(q, info)
+	if err != nil {
+		return err
+	}
+	if saved || p.image && info.Mode().IsRegular() && !info.ModTime().After(p.w.header.At) {
+		return p.w.local.root.Remove(q)
+	}
+	p.asides.Add(1)
+	return p.w.local.aside(q, path.Join(p.under, q))
+}
+
+// saved says whether the generation that was restored here before has what
+// stands at a path.
+func (p *placing) saved(q string, info fs.FileInfo) (bool, error) {
+	switch k, ok := p.before[q]; {
+	case ok && k.Kind == File:
+		return p.has(q, k.Size, k.Sum)
+	case ok && k.Kind == Link && info.Mode()&fs.ModeSymlink != 0:
+		target, err := p.w.local.root.Readlink(q)
+		return err == nil && target == k.Target, nil
+	}
+	return false, nil
 }
 
 func (p *placing) dir(q string) error {
@@ -207,22 +280,22 @@ func (p *placing) file(ctx context.Context, q string) error {
 // place writes an object to a new file, puts that in its place, and returns how
 // it looks there.
 func (p *placing) place(ctx context.Context, e Entry) (info fs.FileInfo, err error) {
-	root, temp, placed := p.w.local.root, p.temp(), false
-	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	vol, temp, placed := p.w.local.vol, p.temp(), false
+	f, err := vol.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		err = errors.Join(err, f.Close())
 		if !placed {
-			root.Remove(temp)
+			vol.Remove(temp)
 		}
 	}()
 	if err := p.fetch(ctx, f, e); err != nil {
 		return nil, fmt.Errorf("file %.200q: %w", e.Path, err)
 	}
 	t := time.Unix(0, e.MTime)
-	if err := errors.Join(f.Chmod(fileMode(e.Mode)), root.Chtimes(temp, t, t)); err != nil {
+	if err := errors.Join(f.Chmod(fileMode(e.Mode)), vol.Chtimes(temp, t, t)); err != nil {
 		return nil, err
 	}
 	if err := p.rename(temp, e.Path); err != nil {
@@ -243,11 +316,11 @@ func (p *placing) rename(temp, q string) error {
 			return err
 		}
 	}
-	return p.w.local.root.Rename(temp, q)
+	return p.w.local.place(temp, q)
 }
 
 func (p *placing) temp() string {
-	return tempDir + "/" + strconv.FormatInt(p.temps.Add(1), 10)
+	return p.w.local.temp(strconv.FormatInt(p.temps.Add(1), 10))
 }
 
 // has says whether a regular file with this content stands at a path.
@@ -256,7 +329,7 @@ func (p *placing) has(q string, size int64, sum Sum) (bool, error) {
 	if err != nil || info == nil || !info.Mode().IsRegular() || info.Size() != size {
 		return false, err
 	}
-	f, _, err := p.w.local.openFile(q)
+	f, _, err := p.w.local.openFile(q, true)
 	if err != nil {
 		return false, nil // one that cannot be read gives way
 	}
@@ -308,8 +381,8 @@ func (p *placing) write(f *os.File, r io.Reader) (int64, Sum, error) {
 
 func second(_ int64, err error) error { return err }
 
-// extras moves aside what the base does not have.
-func (p *placing) extras(dir string, edited map[string]bool) error {
+// clear moves aside what the base does not have.
+func (p *placing) clear(dir string, edited map[string]bool) error {
 	f, err := p.w.local.root.Open(dir)
 	if err != nil {
 		return err
@@ -320,8 +393,8 @@ func (p *placing) extras(dir string, edited map[string]bool) error {
 	}
 	for _, name := range names {
 		q := path.Join(dir, name)
-		if q == reserved || edited[q] {
-			continue
+		if q == RecoveredDir || edited[q] {
+			continue // what earlier restores have set aside stays
 		}
 		k, ok := p.w.base[q]
 		info, err := p.lstat(q)
@@ -329,10 +402,14 @@ func (p *placing) extras(dir string, edited map[string]bool) error {
 		case err != nil:
 			return err
 		case info == nil:
-		case !ok && !p.above(q):
+		case !ok && info.IsDir() && (p.above(q) || p.before[q].Kind == Dir):
+			if err = p.clear(q, edited); err == nil {
+				p.w.local.root.Remove(q) // unless something is in it
+			}
+		case !ok:
 			err = p.aside(q)
-		case info.IsDir() && (!ok || k.Kind == Dir):
-			err = p.extras(q, edited)
+		case info.IsDir() && k.Kind == Dir:
+			err = p.clear(q, edited)
 		}
 		if err != nil {
 			return err

@@ -1,9 +1,11 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -68,6 +70,7 @@ func (b *Bucket) journals(ctx context.Context) (map[string][]journalLine, error)
 		mu.Lock()
 		defer mu.Unlock()
 		for p, line := range j.Plain {
+			line.generation = g.number
 			lines[p] = append(lines[p], line)
 		}
 		return nil
@@ -78,12 +81,12 @@ func (b *Bucket) journals(ctx context.Context) (map[string][]journalLine, error)
 // recall takes what the base says of the plain files, without a look at them.
 func (w *Workspace) recall() {
 	for p, etags := range w.header.Gone {
-		w.plain[p] = plainFile{etags: etags}
+		w.plain[p] = plainFile{etags: etags, gone: true}
 	}
 	for p, k := range w.base {
 		switch {
 		case k.Plain != "":
-			w.plain[p] = plainFile{etags: []string{k.Plain}, sum: k.Sum, synced: true}
+			w.plain[p] = synced(k.Plain, k.Sum)
 		case len(k.Stale) > 0:
 			w.plain[p] = plainFile{etags: k.Stale}
 		}
@@ -91,15 +94,18 @@ func (w *Workspace) recall() {
 }
 
 // survey lists the plain files, takes up which of them are ours, and returns
-// those that are not.
+// those that are not. What is another workspace's is in none of both.
 func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 	lines, err := w.b.journals(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &survey{}
+	s, others := &survey{}, inner{}
 	err = w.b.listPlain(ctx, func(o minio.ObjectInfo) error {
 		p := strings.TrimPrefix(o.Key, w.b.prefix)
+		if others.note(p, o.LastModified) {
+			return nil
+		}
 		if folder, ok := strings.CutSuffix(p, "/"); ok {
 			if o.Size == 0 && checkPath(folder) == nil {
 				s.folders = append(s.folders, folder)
@@ -108,32 +114,21 @@ func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 			}
 			return nil
 		}
-		k, isFile := w.base[p]
-		isFile = isFile && k.Kind == File
-		if isFile && (o.ETag == k.Plain || o.ETag == k.ETag) {
-			w.plain[p] = plainFile{etags: []string{o.ETag}, sum: k.Sum, synced: true}
-			return nil
-		}
-		ours := slices.Contains(k.Stale, o.ETag) || slices.Contains(w.header.Gone[p], o.ETag)
-		for _, line := range lines[p] {
-			if line.New == o.ETag && isFile && line.Sum != nil && *line.Sum == k.Sum {
-				w.plain[p] = plainFile{etags: []string{o.ETag}, sum: k.Sum, synced: true}
-				return nil
-			}
-			ours = ours || line.New == o.ETag || slices.Contains(line.Old, o.ETag)
-		}
-		if ours {
-			w.plain[p] = plainFile{etags: []string{o.ETag}}
+		if f, ours := w.copyOf(p, o.ETag, lines[p]); ours {
+			w.plain[p] = f
 			return nil
 		}
 		f := outside{path: p, etag: o.ETag, size: o.Size, mtime: o.LastModified, mode: 0o644}
-		if isFile {
+		if k := w.base[p]; k.Kind == File {
 			f.mode, f.sum, f.saved = k.Mode, k.Sum, time.Unix(0, k.MTime)
 		}
 		s.files = append(s.files, f)
 		return nil
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := w.keepOut(ctx, s, others); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(s.files, func(a, b outside) int { return strings.Compare(a.path, b.path) })
@@ -147,6 +142,68 @@ func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 		s.files = append(s.files, f)
 	}
 	return s, nil
+}
+
+// copyOf says whether the plain file at a path, with this ETag, is a copy that a
+// save has made of a file that the base has or, as Gone says, has no more. Another
+// copy of ours is a file like those of other programs: it may be one that a save
+// has left out since.
+func (w *Workspace) copyOf(p, etag string, lines []journalLine) (plainFile, bool) {
+	k := w.base[p]
+	isFile := k.Kind == File
+	if isFile && (etag == k.Plain || etag == k.ETag) {
+		return synced(etag, k.Sum), true
+	}
+	if sum, ok := w.header.Gone[p][etag]; ok && !isFile {
+		return plainFile{etags: map[string]Sum{etag: sum}, gone: true}, true
+	}
+	if !isFile {
+		// a copy that was on its way while the file was deleted
+		last := slices.MaxFunc(append(lines, journalLine{}), func(a, b journalLine) int { return cmp.Compare(a.generation, b.generation) })
+		sum, ours := last.Old[etag]
+		ours = ours && last.New == ""
+		return plainFile{etags: map[string]Sum{etag: sum}, gone: ours}, ours
+	}
+	if sum, ok := k.Stale[etag]; ok {
+		return plainFile{etags: map[string]Sum{etag: sum}}, true
+	}
+	for _, line := range lines {
+		if sum, ok := line.knows(etag); ok {
+			if sum == k.Sum {
+				return synced(etag, sum), true
+			}
+			return plainFile{etags: map[string]Sum{etag: sum}}, true
+		}
+	}
+	return plainFile{}, false
+}
+
+// keepOut takes from a survey what lies in other workspaces. Where no generation
+// has made this one yet, it is refused instead, if the other was there first.
+func (w *Workspace) keepOut(ctx context.Context, s *survey, others inner) error {
+	w.inner = others
+	if len(others) == 0 {
+		return nil
+	}
+	if w.header.Generation == 0 {
+		own, found, err := w.b.stat(ctx, w.b.key(claimKey))
+		if err != nil {
+			return err
+		}
+		for folder, at := range others {
+			if found && at.Before(own.LastModified) {
+				// the claim would stand in the other's way
+				return joinPermanent(nested(w.b.prefix+folder, w.b.prefix), w.b.remove(ctx, w.b.key(claimKey)))
+			}
+		}
+	}
+	for _, folder := range slices.Sorted(maps.Keys(others)) {
+		s.skipped.add(folder, "it is the folder of another workspace")
+	}
+	s.files = slices.DeleteFunc(s.files, func(f outside) bool { return others.has(f.path) })
+	s.folders = slices.DeleteFunc(s.folders, func(folder string) bool { return others.has(folder + "/") })
+	maps.DeleteFunc(w.plain, func(p string, _ plainFile) bool { return others.has(p) })
+	return nil
 }
 
 // unplaceable says why an object cannot be a file in the workspace.

@@ -24,8 +24,12 @@ func (e *fileError) Error() string { return e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
 // openFile opens a regular file without following a link or waiting for a pipe.
-func (l *local) openFile(p string) (*os.File, fs.FileInfo, error) {
+// Where open says so, a file that is closed to its owner is opened for a moment.
+func (l *local) openFile(p string, open bool) (*os.File, fs.FileInfo, error) {
 	f, err := l.root.OpenFile(p, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if open && errors.Is(err, fs.ErrPermission) {
+		f, err = l.openClosed(p, err)
+	}
 	if err != nil {
 		return nil, nil, &fileError{err}
 	}
@@ -45,9 +49,20 @@ func (l *local) openFile(p string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
+// openClosed opens a regular file that its owner may not read, and leaves it with
+// the mode it had.
+func (l *local) openClosed(p string, denied error) (*os.File, error) {
+	info, err := l.root.Lstat(p)
+	if err != nil || !info.Mode().IsRegular() || info.Mode()&0o400 != 0 || l.root.Chmod(p, info.Mode()|0o400) != nil {
+		return nil, denied
+	}
+	f, err := l.root.OpenFile(p, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	return f, errors.Join(err, l.root.Chmod(p, info.Mode()))
+}
+
 // read uploads a file as it is, or fails with errChanged.
 func (u *uploader) read(ctx context.Context, p string) (known, error) {
-	f, info, err := u.local.openFile(p)
+	f, info, err := u.local.openFile(p, u.open)
 	if err != nil {
 		return known{}, err
 	}
@@ -69,17 +84,17 @@ func (u *uploader) read(ctx context.Context, p string) (known, error) {
 
 // readCopy uploads a private copy of a file that never holds still.
 func (u *uploader) readCopy(ctx context.Context, p string) (known, error) {
-	f, info, err := u.local.openFile(p)
+	f, info, err := u.local.openFile(p, u.open)
 	if err != nil {
 		return known{}, err
 	}
 	defer f.Close()
-	temp := tempDir + "/" + newAuthor()
-	c, err := u.local.root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	temp := u.local.temp(newAuthor())
+	c, err := u.local.vol.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return known{}, &fileError{err}
 	}
-	defer u.local.root.Remove(temp)
+	defer u.local.vol.Remove(temp)
 	defer c.Close()
 	n, err := io.Copy(c, io.LimitReader(f, maxParts*partSize))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/internal/ide"
@@ -24,13 +25,11 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 	if w.lost != nil {
 		return Saved{}, w.lost
 	}
-	if !w.local.same() {
-		return Saved{}, &ide.Error{Code: ide.Conflict, Err: ErrNotRestored,
-			Message: "The workspace is not the directory that was restored."}
+	if err := w.local.refresh(); err != nil {
+		return Saved{}, err
 	}
-	// The user may have removed Berth's directory with everything else.
-	if err := w.local.root.MkdirAll(tempDir, 0o700); err != nil {
-		return Saved{}, fmt.Errorf("save workspace: %w", err)
+	if err := w.local.makeTemp(); err != nil { // the user may have removed Berth's folder
+		return Saved{}, err
 	}
 	if err := w.settle(ctx); err != nil {
 		return Saved{}, w.remember(err)
@@ -41,8 +40,8 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 		return Saved{}, w.remember(err)
 	}
 	s := Saved{
-		Sent: w.uploads.count, SentBytes: w.uploads.sent, Ignored: t.ignored,
-		Skipped: t.skipped.list, SkippedCount: t.skipped.count,
+		Sent: w.uploads.count, SentBytes: w.uploads.sent, Ignored: t.ignored, IgnoredBytes: t.ignoredBytes,
+		LeftOut: t.left.list, LeftOutCount: t.left.count, Special: t.special.list, SpecialCount: t.special.count,
 		Unsettled: t.unsettled.list, UnsettledCount: t.unsettled.count,
 	}
 	if err != nil {
@@ -50,9 +49,14 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 	}
 	s.Changed = w.header.Generation != before
 	s.Generation, s.Files, s.Bytes = w.header.Generation, w.header.Files, w.header.Bytes
+	for p, k := range w.base {
+		if k.Kind == File && strings.HasPrefix(p, RecoveredDir) {
+			s.Recovered++
+		}
+	}
 	if s.Generation > 0 {
 		var mirrorErr, collectErr error
-		s.Mirror, mirrorErr = w.mirror(ctx)
+		s.Mirror, mirrorErr = w.mirror(ctx, t)
 		if s.Changed {
 			s.Collected, collectErr = w.collect(ctx)
 		}
@@ -60,6 +64,21 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 	}
 	s.Took = time.Since(began)
 	return s, nil
+}
+
+// Finish saves as Save does, when no program writes any more. It also reads the
+// files that may have been written without a trace, such as those mapped into
+// memory, and those that their owner has closed to themselves.
+func (w *Workspace) Finish(ctx context.Context) (Saved, error) {
+	w.setFinal(true)
+	defer w.setFinal(false)
+	return w.Save(ctx)
+}
+
+func (w *Workspace) setFinal(final bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.final, w.uploads.open = final, final
 }
 
 // Claim saves as Save does, and makes a generation also where nothing has
@@ -147,7 +166,7 @@ func (w *Workspace) commit(ctx context.Context, t *tree) error {
 func (w *Workspace) next(t *tree) (Header, []Entry) {
 	h := Header{
 		Format: format, Generation: w.header.Generation + 1, Base: w.header.Generation,
-		Author: w.author, At: time.Now().UTC(), Added: []Sum{}, Dropped: []Sum{},
+		Author: w.author, Writer: w.b.cfg.Writer, At: time.Now().UTC(), Added: []Sum{}, Dropped: []Sum{},
 	}
 	entries := make([]Entry, len(t.entries))
 	has := map[Sum]bool{}
@@ -173,18 +192,18 @@ func (w *Workspace) next(t *tree) (Header, []Entry) {
 			h.Added = append(h.Added, sum)
 		}
 	}
-	h.Gone = w.markPlain(entries)
+	h.Gone = w.markPlain(t, entries)
 	return h, entries
 }
 
 // writeGeneration puts the manifest where none is yet.
 func (w *Workspace) writeGeneration(ctx context.Context, h Header, entries []Entry) error {
-	temp := tempDir + "/manifest"
-	f, err := w.local.root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	temp := w.local.temp("manifest")
+	f, err := w.local.vol.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
-	defer w.local.root.Remove(temp)
+	defer w.local.vol.Remove(temp)
 	defer f.Close()
 	sum := &counted{hash: sha256.New()}
 	if err := writeManifest(io.MultiWriter(f, sum), h, entries); err != nil {

@@ -78,8 +78,8 @@ func TestSavedTreeComesBack(t *testing.T) {
 		if saved.Generation != 1 || !saved.Changed || saved.Files != 17 {
 			t.Errorf("first save: %+v", saved)
 		}
-		if saved.SkippedCount != 1 || saved.Skipped[0].Path != "pipe" {
-			t.Errorf("skipped %+v, want the pipe", saved.Skipped)
+		if saved.SpecialCount != 1 || saved.Special[0].Path != "pipe" {
+			t.Errorf("skipped %+v, want the pipe", saved.Special)
 		}
 		if len(saved.Mirror.Unmirrored) != 3 || saved.Mirror.Copied != 14 {
 			t.Errorf("mirror: %+v", saved.Mirror)

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,11 +26,37 @@ type looks struct {
 	mtime int64
 	ctime int64
 	at    int64 // when it was looked at
+	quiet bool  // nothing could write to it at that time
 }
 
-// doubt is how close before a look a file may have been written for a write
-// after it to have left no trace: clocks of file systems are coarse.
-const doubt = int64(2 * time.Second)
+const (
+	// doubt is how close before a look a file may have been written for a write
+	// after it to have left no trace: clocks of file systems are coarse.
+	doubt = 2 * time.Second
+	// clockTick is more than the steps of those clocks.
+	clockTick = 20 * time.Millisecond
+)
+
+// dirtyExpiry returns for how long writes to a file that is mapped into memory
+// can leave no trace: the kernel notes the time of the first write to a page, and
+// of later ones only when it has written the page to the disk. Linux
+// documentation, admin-guide/sysctl/vm: dirty_expire_centisecs and
+// dirty_writeback_centisecs, 35 seconds by default. The margin is for a disk that
+// is busy.
+func dirtyExpiry() time.Duration {
+	const margin = 25 * time.Second
+	read := func(name string) (time.Duration, bool) {
+		b, err := os.ReadFile("/proc/sys/vm/" + name)
+		n, bad := strconv.Atoi(strings.TrimSpace(string(b)))
+		return time.Duration(n) * 10 * time.Millisecond, err == nil && bad == nil && n > 0
+	}
+	expire, ok := read("dirty_expire_centisecs")
+	every, periodic := read("dirty_writeback_centisecs")
+	if !ok || !periodic {
+		return time.Hour
+	}
+	return expire + every + margin
+}
 
 func looksOf(info fs.FileInfo, at time.Time) looks {
 	l := looks{id: idOf(info), size: info.Size(), mtime: info.ModTime().UnixNano(), at: at.UnixNano()}
@@ -38,9 +66,12 @@ func looksOf(info fs.FileInfo, at time.Time) looks {
 	return l
 }
 
-// unchanged says whether a file that looks so now is what it was.
-func (l looks) unchanged(now looks) bool {
-	return l.at != 0 && l.id == now.id && l.size == now.size && l.mtime == now.mtime && l.ctime == now.ctime && l.mtime < l.at-doubt
+// unchanged says whether a file that looks so now is what it was. A write within
+// the window before the last look may have been followed by one without a trace.
+// The time of the last change counts, too: a program can set that of modification.
+func (l looks) unchanged(now looks, window time.Duration) bool {
+	return l.at != 0 && l.id == now.id && l.size == now.size && l.mtime == now.mtime && l.ctime == now.ctime &&
+		(l.quiet || max(l.mtime, l.ctime) < l.at-int64(window))
 }
 
 // known is what the base has at a path.
@@ -75,13 +106,35 @@ type tree struct {
 	mu      sync.Mutex
 	entries []known
 
-	skipped   notes
-	unsettled notes
-	ignored   int
-	files     int   // found so far, for the limits
-	bytes     int64 // the same
+	left         notes // files, directories and links that are not in it, or not in their newest state
+	special      notes // what is none of these
+	unsettled    notes
+	ignored      int   // paths, a directory counting once
+	ignoredBytes int64 // of a final scan
+	files        int   // found so far, for the limits
+	bytes        int64 // the same
+
+	// out are the paths that are there, and that the tree does not have as they
+	// are, or has not at all. What lies below one is out, too.
+	out map[string]bool
 
 	vanished atomic.Int64 // paths that were listed and then not there
+}
+
+func (t *tree) leaveOut(p string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.out[p] = true
+}
+
+// absent says whether a path that is not in the tree is not on the disk either.
+func (t *tree) absent(p string) bool {
+	for ; p != "."; p = path.Dir(p) {
+		if t.out[p] {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *tree) add(k known) {
@@ -96,6 +149,12 @@ type scanner struct {
 	t     *tree
 	rules ignoreRules
 	found func(ctx context.Context, p string) // a file that has to be read
+	// final: the programs have ended, so that files may be opened to their owner
+	// for the moment of the read, and those are read again that may have been
+	// written without a trace.
+	final  bool
+	window time.Duration
+	opened []opened // directories, to be closed again
 
 	// Of git repositories: files that are read after all refs, and directories
 	// that are walked last. What is entered there stays when it is looked at again.
@@ -107,12 +166,16 @@ type scanner struct {
 // scan returns the workspace as entries in order. store is called, several
 // at a time, for files that may have changed, and answers with what to enter.
 func (w *Workspace) scan(ctx context.Context, store func(context.Context, string, *tree) error) (*tree, error) {
-	t := &tree{}
+	t := &tree{out: map[string]bool{}}
 	rules, err := w.readIgnore()
 	if err != nil {
 		return nil, err
 	}
-	s := &scanner{w: w, t: t, rules: rules, packedRefs: map[string]bool{}}
+	s := &scanner{w: w, t: t, rules: rules, packedRefs: map[string]bool{}, final: w.final, window: doubt}
+	if s.final {
+		s.window = dirtyExpiry()
+	}
+	defer s.closeAgain()
 	if err := s.pass(ctx, []string{""}, store); err != nil {
 		return nil, err
 	}
@@ -169,6 +232,7 @@ func (s *scanner) walk(ctx context.Context, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
+	s.openDir(dir)
 	names, err := os.ReadDir(filepath.Join(s.w.local.dir, dir))
 	if err != nil {
 		if dir == "" {
@@ -181,7 +245,7 @@ func (s *scanner) walk(ctx context.Context, dir string) error {
 		if dir != "" {
 			p = dir + "/" + p
 		}
-		if p == reserved || s.entered[p] {
+		if s.entered[p] {
 			continue
 		}
 		if s.isPackedRefs(p) {
@@ -211,9 +275,27 @@ func (s *scanner) look(ctx context.Context, p string) error {
 	}
 	if s.rules.match(p, info.IsDir()) {
 		s.t.ignored++
+		s.t.leaveOut(p)
+		if s.final {
+			s.t.ignoredBytes += s.size(p)
+		}
 		return nil
 	}
 	return s.enter(ctx, p, info)
+}
+
+// size counts the bytes of the files at and below a path, so far as they can be
+// read.
+func (s *scanner) size(p string) (n int64) {
+	_ = filepath.WalkDir(filepath.Join(s.w.local.dir, p), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
+	return n
 }
 
 // enter takes in one path.
@@ -238,7 +320,8 @@ func (s *scanner) enter(ctx context.Context, p string, info fs.FileInfo) error {
 	case mode.IsRegular():
 		return s.file(ctx, p, info)
 	default:
-		s.t.skipped.add(p, "it is not a file, directory or link")
+		s.t.special.add(p, "it is not a file, directory or link")
+		s.t.leaveOut(p)
 	}
 	return nil
 }
@@ -258,24 +341,54 @@ func (s *scanner) file(ctx context.Context, p string, info fs.FileInfo) error {
 			reason = fmt.Sprintf("the workspace has more than %d bytes", cfg.MaxBytes)
 		}
 		if reason != "" {
-			s.t.skipped.add(p, reason)
+			s.t.left.add(p, reason)
+			s.t.leaveOut(p)
 			return nil
 		}
 	}
 	if saved && info.Size() > maxParts*partSize {
-		s.t.skipped.add(p, "it is too long for S3; its last saved state is kept")
+		s.t.left.add(p, "it is too long for S3; its last saved state is kept")
+		s.t.leaveOut(p)
 		s.t.add(was)
 		return nil
 	}
 	s.t.files++
 	s.t.bytes += info.Size()
 	now := looksOf(info, time.Now())
-	if saved && was.looks.unchanged(now) {
+	if saved && was.looks.unchanged(now, s.window) {
 		s.t.add(was)
 		return nil
 	}
 	s.found(ctx, p)
 	return nil
+}
+
+// opened is a directory whose mode was changed.
+type opened struct {
+	path string
+	mode fs.FileMode
+}
+
+// openDir lets the owner read a directory that is closed to them, in a final scan.
+func (s *scanner) openDir(dir string) {
+	if !s.final {
+		return
+	}
+	name := cmp.Or(dir, ".")
+	info, err := s.w.local.root.Lstat(name)
+	if err != nil || !info.IsDir() || info.Mode()&0o500 == 0o500 {
+		return
+	}
+	if s.w.local.root.Chmod(name, info.Mode()|0o700) == nil {
+		s.opened = append(s.opened, opened{name, info.Mode()})
+	}
+}
+
+// closeAgain gives directories their modes back, the deepest first.
+func (s *scanner) closeAgain() {
+	for _, d := range slices.Backward(s.opened) {
+		s.w.local.root.Chmod(d.path, d.mode)
+	}
 }
 
 // unreadable keeps what the base has at and below a path that cannot be read:
@@ -291,7 +404,8 @@ func (s *scanner) unreadable(p string, err error) error {
 
 // keep enters what the base has at and below a path, and reports it.
 func (w *Workspace) keep(t *tree, p, reason string) {
-	t.skipped.add(p, reason)
+	t.left.add(p, reason)
+	t.leaveOut(p)
 	top, saved := w.base[p]
 	if !saved {
 		return

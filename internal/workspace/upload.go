@@ -25,6 +25,7 @@ type uploader struct {
 	local *local
 	bufs  chan []byte
 	slots chan struct{} // for parts
+	open  bool          // files that are closed to their owner are read, too
 
 	mu    sync.Mutex
 	have  map[Sum]sentObject    // objects that the base has or that were uploaded since it was committed

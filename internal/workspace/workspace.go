@@ -8,6 +8,7 @@
 //	.berth/manifests/<n>.json    one generation: all paths, modes, times, links, hashes
 //	.berth/journal/<n>.json      what the author of n does to the plain files, and their ETags
 //	.berth/collect/<n>.json      what the author of n is about to delete
+//	.berth/claim.json            this prefix is a workspace's, so none is begun above or below
 //	.berth/swept                 when unreferenced objects were last looked for
 //	<path>                       the plain files, copies for other programs
 //
@@ -16,8 +17,9 @@
 // lost the place to another writer, keeps its files, and saves no more. A
 // restore reads one manifest and never a mixture.
 //
-// In the workspace, .berth is Berth's own: what came from where (state.json),
-// files on their way (tmp), and files that gave way to a restore (kept).
+// On the volume, beside the folder of the workspace, .berth is Berth's own: what
+// came from where (state.json) and files on their way (tmp). Files that gave way
+// to a restore are in the workspace, in RecoveredDir.
 package workspace
 
 import (
@@ -42,8 +44,10 @@ type Workspace struct {
 	base     map[string]known
 	uploads  *uploader
 	plain    map[string]plainFile // what is known of the plain files
+	inner    inner                // folders that are another workspace's
 	journal  journal              // of the base, once its plain files were touched
 	ours     bool                 // the base is this author's, so it alone collects
+	final    bool                 // no program writes any more
 	claim    bool                 // the next save is a generation, also where nothing has changed
 	lost     error                // another writer has gone on from the base
 	pending  int64                // a commit whose outcome is not known
@@ -67,15 +71,21 @@ type Restored struct {
 	// Local: the files of this directory were at least as new as the bucket's,
 	// and stayed. They may hold what was never saved: save first.
 	Local bool
+	// Doubted: Local, but the state of the directory was missing or older than
+	// the newest generation, which is this run's. BroughtBack counts the files of
+	// that generation that were not here.
+	Doubted     bool
+	BroughtBack int
 	// Outside lists plain files that another program has written since the last
 	// save; they are in the workspace now. Overruled lists those that gave way to
 	// a local change.
 	Outside, Overruled []string
 	// Skipped are things in the bucket that cannot be files here.
 	Skipped []Note
-	// Kept is the local directory with files that gave way, if any did.
-	Kept      string
-	KeptFiles int
+	// Recovered is the folder of the workspace with what gave way, "" if nothing
+	// did; a directory counts once.
+	Recovered      string
+	RecoveredFiles int
 }
 
 // Saved says what a save has done. Once it is returned without an error, the
@@ -89,11 +99,15 @@ type Saved struct {
 	SentBytes  int64 // their bytes
 	Took       time.Duration
 
-	// Skipped are files that are not in the generation, or not in their newest
-	// state. Unsettled are files that would not hold still.
-	Skipped, Unsettled           []Note
-	SkippedCount, UnsettledCount int
-	Ignored                      int // paths left out by the IgnoreFile, a directory counting once
+	// LeftOut are files, directories and links that are not in the generation, or
+	// not in their newest state: their bytes are on the volume only. Special are
+	// sockets, pipes and devices, which no save has. Unsettled are files that
+	// would not hold still; they are in the generation as they were at one moment.
+	LeftOut, Special, Unsettled                []Note
+	LeftOutCount, SpecialCount, UnsettledCount int
+	Ignored                                    int   // paths left out by the IgnoreFile, a directory counting once
+	IgnoredBytes                               int64 // their bytes, counted by Finish
+	Recovered                                  int   // files in RecoveredDir
 
 	Mirror    Mirrored
 	Collected int // objects deleted

@@ -48,10 +48,10 @@ func TestSecondWriterIsToldAndStops(t *testing.T) {
 		// keeps its own beside them.
 		wb.Close()
 		_, r = mustRestore(t, s.bucket(t), b)
-		if got := read(t, b, "f"); got != "a's" || r.Local || r.KeptFiles != 2 {
+		if got := read(t, b, "f"); got != "a's" || r.Local || r.RecoveredFiles != 2 {
 			t.Errorf("restored %q, %+v", got, r)
 		}
-		if got := read(t, r.Kept, "only-b"); got != "b's" {
+		if got := read(t, filepath.Join(b, r.Recovered), "only-b"); got != "b's" {
 			t.Errorf("kept %q", got)
 		}
 	})
@@ -236,22 +236,27 @@ func TestDirectoryIsNotSharedNorSwapped(t *testing.T) {
 	}
 	write(t, dir, "f", "1")
 	mustSave(t, w)
-	// A user may remove everything, Berth's directory with it.
-	if err := os.RemoveAll(filepath.Join(dir, reserved)); err != nil {
+	// A user may remove everything, Berth's folder with it.
+	if err := os.RemoveAll(filepath.Join(filepath.Dir(dir), reserved)); err != nil {
 		t.Fatal(err)
 	}
 	write(t, dir, "g", "2")
 	if got := mustSave(t, w); got.Generation != 2 || got.Files != 2 {
 		t.Errorf("saved %+v", got)
 	}
-	// But a directory that was put in its place is not what was restored.
+	// Without the directory nothing is saved: it may have been moved.
 	if err := os.Rename(dir, dir+"-old"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
+	if _, err := w.Save(t.Context()); !ide.HasCode(err, ide.WorkspaceUnsaved) {
+		t.Errorf("save without the directory: %v, want WORKSPACE_UNSAVED", err)
 	}
-	if _, err := w.Save(t.Context()); !errors.Is(err, ErrNotRestored) {
-		t.Errorf("save of another directory: %v, want ErrNotRestored", err)
+	if _, err := s.bucket(t).Resume(t.Context(), dir); !ide.HasCode(err, ide.WorkspaceUnsaved) {
+		t.Errorf("resumed without the directory: %v, want WORKSPACE_UNSAVED", err)
+	}
+	// Another directory in its place is the workspace from then on.
+	write(t, dir, "h", "3")
+	if got := mustSave(t, w); got.Generation != 3 || got.Files != 1 {
+		t.Errorf("saved %+v", got)
 	}
 }

@@ -53,6 +53,8 @@ func newKeeper(cfg config, log *slog.Logger) (*keeper, error) {
 		have: make(chan struct{}), ready: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	k.status.Kept = true
+	// Who only saves was started because something here may not be saved.
+	k.place.Unsaved = k.place.Unsaved || k.resume
 	var err error
 	s := cfg.Secrets
 	k.bucket, err = workspace.Open(k.place, ide.S3Credentials{AccessKey: s.AWSAccessKeyID, SecretKey: s.AWSSecretAccessKey})
@@ -164,7 +166,8 @@ func (k *keeper) tryRestore(ctx context.Context) error {
 	if !k.resume {
 		k.status.Restore = &ide.Restored{
 			Generation: r.Generation, Files: r.Files, Bytes: r.Bytes, Seconds: r.Took.Seconds(), Local: r.Local,
-			Outside: few(r.Outside), Overruled: few(r.Overruled), Kept: r.Kept, Skipped: inWords(r.Skipped, len(r.Skipped), "left out"),
+			Outside: few(r.Outside), Overruled: few(r.Overruled), Skipped: inWords(r.Skipped, len(r.Skipped), "left out"),
+			Recovered: r.Recovered, RecoveredFiles: r.RecoveredFiles, Doubted: r.Doubted, BroughtBack: r.BroughtBack,
 		}
 		k.log.Info("workspace is restored", "generation", r.Generation, "files", r.Files, "bytes", r.Bytes, "took", r.Took.Seconds(), "local", r.Local)
 		if r.Local {
@@ -218,12 +221,18 @@ func (k *keeper) askLocked() int64 {
 
 // save saves once, and notes what came of it.
 func (k *keeper) save(ctx context.Context) (*ide.LastSave, error) {
+	return k.saveBy(ctx, (*workspace.Workspace).Save)
+}
+
+// saveBy saves by a method of the workspace: Save, or Finish when the programs
+// have ended.
+func (k *keeper) saveBy(ctx context.Context, save func(*workspace.Workspace, context.Context) (workspace.Saved, error)) (*ide.LastSave, error) {
 	k.mu.Lock()
 	number, ws, began := k.asked, k.ws, time.Now().UTC()
 	k.saving++
 	touched := k.watch.begin()
 	k.mu.Unlock()
-	s, err := ws.Save(ctx)
+	s, err := save(ws, ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.saving--
@@ -244,9 +253,11 @@ func (k *keeper) save(ctx context.Context) (*ide.LastSave, error) {
 		k.log.Warn("after a save", "err", s.Trouble)
 	}
 	last := &ide.LastSave{
-		Generation: s.Generation, At: began, Files: s.Files, Bytes: s.Bytes, Seconds: s.Took.Seconds(), Skipped: s.SkippedCount + s.UnsettledCount,
+		Generation: s.Generation, At: began, Files: s.Files, Bytes: s.Bytes, Seconds: s.Took.Seconds(),
+		LeftOut: s.LeftOutCount, Ignored: s.Ignored, IgnoredBytes: s.IgnoredBytes, Recovered: s.Recovered,
 	}
 	k.status.LastSave, k.status.Notes = last, notes(s)
+	k.status.LeftOut = inWords(s.LeftOut, s.LeftOutCount, "left out")
 	if s.Changed {
 		k.log.Info("workspace is saved", "generation", s.Generation, "files", s.Files, "sent", s.Sent, "bytes", s.SentBytes, "took", s.Took.Seconds())
 	}
@@ -293,7 +304,7 @@ func (k *keeper) tryFinish(ctx context.Context, anew bool, endPrograms func()) e
 		return err // the programs go on: nobody should lose them to a store that fails
 	}
 	endPrograms()
-	_, err := k.save(ctx)
+	_, err := k.saveBy(ctx, (*workspace.Workspace).Finish)
 	return err
 }
 
@@ -303,7 +314,7 @@ func (k *keeper) last(ctx context.Context) {
 	needed := k.ws != nil && !k.status.Finished && !k.status.Lost
 	k.mu.Unlock()
 	for needed && ctx.Err() == nil {
-		if _, err := k.save(ctx); err == nil || ide.IsPermanent(err) {
+		if _, err := k.saveBy(ctx, (*workspace.Workspace).Finish); err == nil || ide.IsPermanent(err) {
 			return
 		}
 		pause(ctx, time.Second)
@@ -338,14 +349,15 @@ func inWords(list []workspace.Note, count int, what string) (all []string) {
 	return all
 }
 
-// notes says in words what a save has left out.
+// notes says in words what a save has not done as a person may expect it, beside
+// what it has left out.
 func notes(s workspace.Saved) []string {
 	var conflicts []workspace.Note
 	for _, p := range s.Mirror.Conflicts {
 		conflicts = append(conflicts, workspace.Note{Path: p, Reason: "another program has written the plain file, which wins at the next restore"})
 	}
 	return slices.Concat(
-		inWords(s.Skipped, s.SkippedCount, "left out"),
+		inWords(s.Special, s.SpecialCount, "that are no files"),
 		inWords(s.Unsettled, s.UnsettledCount, "that would not hold still"),
 		inWords(s.Mirror.Unmirrored, s.Mirror.UnmirroredCount, "without a plain copy"),
 		inWords(conflicts, len(conflicts), "written by other programs"),

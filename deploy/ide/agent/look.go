@@ -162,7 +162,7 @@ func firstFile(names ...string) string {
 }
 
 // everybody has these: the engine makes them for each container.
-var everybody = []string{"/", "/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/secrets", "/sbin/docker-init", ide.WorkspaceDir}
+var everybody = []string{"/", "/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/secrets", "/sbin/docker-init", ide.HomeDir}
 
 // hostMounts lists what else is mounted and lies on a disk or is a socket.
 func hostMounts(file string) (list []string) {

@@ -61,9 +61,6 @@ func (w *watch) add(dir string) {
 		if err != nil || !d.IsDir() {
 			return nil // it has gone again, or is no directory
 		}
-		if d.Name() == ".berth" {
-			return filepath.SkipDir // the agent's own
-		}
 		if w.watched >= mostWatches {
 			w.watched = len(w.notify.WatchList()) // those of removed folders are gone
 		}
@@ -87,7 +84,7 @@ func (w *watch) read(dir string) {
 			if !ok {
 				return
 			}
-			if e.Op == fsnotify.Chmod && filepath.Clean(e.Name) == dir || filepath.Base(e.Name) == ".berth" {
+			if e.Op == fsnotify.Chmod && filepath.Clean(e.Name) == dir {
 				continue
 			}
 			if e.Has(fsnotify.Create) {

@@ -1,0 +1,125 @@
+package workspace
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// asUser runs the calling test once more as uid 1000, as the agent does, and says
+// whether this process is that one. Root reads everything, so a test about modes
+// shows nothing as root.
+func asUser(t *testing.T) bool {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return true
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "berth-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program := filepath.Join(dir, "test")
+	if err := copyFile(self, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir, "GOCOVERDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as uid 1000: %v\n%s", err, out)
+	}
+	return false
+}
+
+func copyFile(from, to string, mode os.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// What its owner has closed to themselves is saved when the programs have ended,
+// with the modes it has, and restored.
+func TestClosedFilesAreSaved(t *testing.T) {
+	t.Parallel()
+	if !asUser(t) {
+		return
+	}
+	s := memory(t)
+	dir := t.TempDir()
+	w, _ := mustRestore(t, s.bucket(t), dir)
+	modes := map[string]os.FileMode{"m000": 0, "m111": 0o111, "m200": 0o200, "d000/f": 0o644, "d300/f": 0, "d300/deep/f": 0o400, "open": 0o644}
+	for name := range modes {
+		write(t, dir, name, "1")
+	}
+	for name, mode := range modes {
+		os.Chmod(filepath.Join(dir, name), mode)
+	}
+	closed := map[string]os.FileMode{"d000": 0, "d300/deep": 0o100, "d300": 0o300}
+	for _, d := range []string{"d000", "d300/deep", "d300"} {
+		os.Chmod(filepath.Join(dir, d), closed[d])
+	}
+	open := func(dir string) { // so that the test can look, and the folder can go
+		for _, d := range []string{"d000", "d300", "d300/deep"} {
+			os.Chmod(filepath.Join(dir, d), 0o700)
+		}
+	}
+	t.Cleanup(func() { open(dir) })
+	got, err := w.Save(t.Context())
+	if err != nil || got.LeftOutCount == 0 {
+		t.Errorf("saved %+v, %v; want what is closed left out while programs run", got, err)
+	}
+	if got, err = w.Finish(t.Context()); err != nil || got.LeftOutCount != 0 || got.Files != len(modes) {
+		t.Fatalf("finished %+v, %v; want all %d files", got, err, len(modes))
+	}
+	wantModes := func(dir string) {
+		t.Helper()
+		for _, d := range []string{"d000", "d300", "d300/deep"} {
+			info, err := os.Lstat(filepath.Join(dir, d))
+			if err != nil || info.Mode().Perm() != closed[d] {
+				t.Errorf("%s is %v (%v), want %v", d, info, err, closed[d])
+			}
+			os.Chmod(filepath.Join(dir, d), 0o700)
+		}
+		for name, mode := range modes {
+			p := filepath.Join(dir, name)
+			info, err := os.Lstat(p)
+			if err != nil || info.Mode().Perm() != mode {
+				t.Errorf("%s is %v (%v), want %v", name, info, err, mode)
+			}
+			os.Chmod(p, 0o600)
+			if b, err := os.ReadFile(p); err != nil || string(b) != "1" {
+				t.Errorf("lost: %s is %q, %v", name, b, err)
+			}
+		}
+	}
+	wantModes(dir)
+	back := t.TempDir()
+	t.Cleanup(func() { open(back) })
+	mustRestore(t, s.bucket(t), back)
+	wantModes(back)
+}
