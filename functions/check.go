@@ -95,7 +95,7 @@ func Check(ctx context.Context, d *Deps, p ide.Principal, b CheckRequest) (Check
 		defer cancel()
 		c.ID = ide.NewID() // credentials are made out to it
 		out.Tried = true
-		if err := d.checkPlace(ctx, c, ide.Secrets{AWSAccessKeyID: b.AWSAccessKeyID, AWSSecretAccessKey: b.AWSSecretAccessKey}); err != nil {
+		if _, err := d.checkPlace(ctx, c, ide.Secrets{AWSAccessKeyID: b.AWSAccessKeyID, AWSSecretAccessKey: b.AWSSecretAccessKey}); err != nil {
 			e := ide.AsError(err)
 			out.refuse(e.Code, e.Message)
 		}

@@ -111,8 +111,33 @@ func TestPlaceInUseNamesItsContainer(t *testing.T) {
 	b.withStore()
 	b.inside.say("agent", restoredAgent(""))
 	c := b.createKept()
+	// The same place is in use while the container runs; one above or below is
+	// its own also when it is stopped.
+	for _, step := range []string{"/", "below"} {
+		b.placeInUse(c, step)
+	}
+	b.execute(b.stop(StopContainerArgs{ID: c.ID, Force: true}).Job.ID, ide.JobSucceeded)
+	b.placeInUse(c, "below")
+	out, err := CreateContainer.Enqueue(t.Context(), b.Deps, alice, &CreateContainerArgs{Body: CreateContainerRequest{S3Bucket: "workspace", AWSAccessKeyID: "key", AWSSecretAccessKey: "secret"}})
+	b.must(err)
+	_, err = StartContainer.Enqueue(t.Context(), b.Deps, alice, &StartContainerArgs{ID: c.ID})
+	if !ide.HasCode(err, ide.Conflict) || !strings.Contains(err.Error(), out.Container.ID) {
+		t.Errorf("started while another has the place: %v", err)
+	}
+	b.execute(b.stop(StopContainerArgs{ID: out.Container.ID, Force: true}).Job.ID, ide.JobSucceeded)
+	for _, id := range []string{c.ID, out.Container.ID} {
+		b.execute(b.stop(StopContainerArgs{ID: id, Purge: true}).Job.ID, ide.JobSucceeded)
+	}
+	if _, err := CreateContainer.Enqueue(t.Context(), b.Deps, bob, &CreateContainerArgs{Body: CreateContainerRequest{S3Bucket: "workspace", S3Prefix: "below", AWSAccessKeyID: "key", AWSSecretAccessKey: "secret"}}); err != nil {
+		t.Errorf("when both are purged: %v", err)
+	}
+}
+
+func (b *bench) placeInUse(c ide.Container, prefix string) {
+	t := b.TB.(*testing.T)
+	t.Helper()
 	for _, p := range []ide.Principal{alice, admin, bob} {
-		body := CreateContainerRequest{S3Bucket: "workspace", S3Prefix: "below", AWSAccessKeyID: "key", AWSSecretAccessKey: "secret"}
+		body := CreateContainerRequest{S3Bucket: "workspace", S3Prefix: strings.Trim(prefix, "/"), AWSAccessKeyID: "key", AWSSecretAccessKey: "secret"}
 		_, err := CreateContainer.Enqueue(t.Context(), b.Deps, p, &CreateContainerArgs{Body: body})
 		wantError(t, "a place in use", err, ide.Conflict, true)
 		details, _ := ide.AsError(err).Details.(map[string]any)

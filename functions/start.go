@@ -41,7 +41,7 @@ func start(ctx context.Context, d *Deps, id string, run int, by string, force bo
 	kept := d.S3.Place(c) != nil
 	var steps []step
 	if kept {
-		steps = append(steps, step{"bucket", func(ctx context.Context) error { return d.checkPlace(ctx, c, secrets, force) }})
+		steps = append(steps, step{"bucket", func(ctx context.Context) error { return d.takePlace(ctx, c, secrets, force) }})
 	}
 	steps = append(steps, []step{
 		{"config", func(ctx context.Context) error { return d.Swarm.PutConfig(ctx, c, []byte(c.Sealed)) }},
@@ -120,14 +120,24 @@ func start(ctx context.Context, d *Deps, id string, run int, by string, force bo
 
 // checkPlace tries what restoring and saving will do in the bucket, with the
 // control plane's own client: list, write, write on a condition, read, delete
-// below .berth/. What S3 refuses is said in plain words. It claims the prefix,
-// and makes sure that the bucket has the container's last save.
-func (d *Deps) checkPlace(ctx context.Context, c ide.Container, s ide.Secrets, force bool) error {
+// below .berth/. What S3 refuses is said in plain words, as is a prefix inside
+// another workspace.
+func (d *Deps) checkPlace(ctx context.Context, c ide.Container, s ide.Secrets) (*workspace.Bucket, error) {
 	b, err := d.S3.Open(ctx, c, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := b.Check(ctx); err != nil {
+		return nil, err
+	}
+	return b, b.Nested(ctx)
+}
+
+// takePlace checks the bucket, claims the prefix, and makes sure that the bucket
+// has the container's last save, unless force says that it need not.
+func (d *Deps) takePlace(ctx context.Context, c ide.Container, s ide.Secrets, force bool) error {
+	b, err := d.checkPlace(ctx, c, s)
+	if err != nil {
 		return err
 	}
 	if err := b.ClaimPrefix(ctx); err != nil {

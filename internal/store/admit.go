@@ -109,19 +109,23 @@ func (s *Store) GoOn(ctx context.Context, job string, a Admission) (ide.Containe
 }
 
 // InUse is the CONFLICT of an admission with Place where a live container has a
-// bucket and prefix, or one above or below it; nil is that none has.
+// bucket and prefix, or any container one above or below it; nil is that none has.
 func (s *Store) InUse(ctx context.Context, p ide.Principal, b ide.Bucket) error {
 	got, err := s.run(ctx, inUseScript, nil, placeOf(b))
 	if err != nil || got[0] == "" {
 		return err
 	}
-	return s.taken(ctx, p, b, got[0])
+	return s.taken(ctx, p, b, got[0], got[1])
 }
 
 // taken is the CONFLICT of a place that a container uses, which is named to
 // those who may know of it.
-func (s *Store) taken(ctx context.Context, p ide.Principal, b ide.Bucket, id string) error {
-	e := ide.Errorf(ide.Conflict, "A live container already uses this bucket and prefix, or one above or below it: two would save over each other.")
+func (s *Store) taken(ctx context.Context, p ide.Principal, b ide.Bucket, id, how string) error {
+	what := "already uses this bucket and prefix: two would save over each other. Stop it first, or choose another prefix."
+	if how == "nested" {
+		what = "has its workspace above or below this prefix, also while it is stopped: each would take the other's files for its own. Choose another prefix, or purge that container."
+	}
+	e := ide.Errorf(ide.Conflict, "Another container %s", what)
 	details := map[string]any{"s3Bucket": b.Name, "s3Prefix": b.Prefix}
 	e.Details = details
 	c, err := s.Container(ctx, id)
@@ -130,7 +134,7 @@ func (s *Store) taken(ctx context.Context, p ide.Principal, b ide.Bucket, id str
 	case err != nil:
 		return err
 	default:
-		e.Message = fmt.Sprintf("The container %s already uses this bucket and prefix, or one above or below it: two would save over each other.", id)
+		e.Message = fmt.Sprintf("The container %s %s", id, what)
 		details["containerId"] = id
 	}
 	return e
@@ -280,7 +284,7 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 	case "wanted":
 		return out, false, ide.Errorf(ide.Canceled, "A stop was asked for in the meantime.")
 	case "inuse":
-		return out, false, s.taken(ctx, a.By, c.S3, got[1])
+		return out, false, s.taken(ctx, a.By, c.S3, got[1], got[2])
 	case "full":
 		return out, false, s.full(ctx, a, c, refusal(got, c))
 	case "high":

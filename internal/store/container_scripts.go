@@ -26,7 +26,7 @@ import "github.com/redis/go-redis/v9"
 // 1), 40 whether an open job must be of the container's present run (0 or 1)
 //
 // Answers: [ok, node, waits for its turn (0 or 1)] [open, job, force is new] [other, job] [past, job] [answered, answer] [reused] [stale]
-// [skip] [quota, live] [high, "resource text" of nodes with room that are above a mark…] [full, resource, best cpu, best memory] [nodata] [inuse, container]
+// [skip] [quota, live] [high, "resource text" of nodes with room that are above a mark…] [full, resource, best cpu, best memory] [nodata] [inuse, container, live or nested]
 // [lost] [wanted]
 var admitScript = redis.NewScript(library + `
 local fn, cid, seq, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
@@ -82,8 +82,10 @@ if ARGV[15] ~= '' then
     end
     if live >= most then return {'quota', tostring(live)} end
   end
-  local other = ARGV[26] ~= '' and inuse(ARGV[26], cid)
-  if other then return {'inuse', other} end
+  if ARGV[26] ~= '' then
+    local other, how = inuse(ARGV[26], cid)
+    if other then return {'inuse', other, how} end
+  end
   local held = redis.call('HGET', P..'res', cid) -- by a stop that failed: its place counts as free
   local heldmore = (redis.call('HGET', P..'res:gen', cid) or ''):match('^%S+ (.*)$') or ''
   if held then release(cid, '') end
@@ -168,13 +170,14 @@ if KEYS[3] ~= '' then redis.call('SET', KEYS[3], ARGV[20]..'\n'..ARGV[21], 'EX',
 return {'ok', node, waits}
 `)
 
-// inUseScript names a live container that has a place.
+// inUseScript names a container that keeps a place from being used; see inuse.
 //
 // ARGV: 1 place, "bucket/prefix/"
 //
-// Answers: [container] [”]
+// Answers: [container, live or nested] [”, ”]
 var inUseScript = redis.NewScript(library + `
-return {inuse(ARGV[1], '') or ''}
+local other, how = inuse(ARGV[1], '')
+return {other or '', how or ''}
 `)
 
 // updateScript writes a container if nobody else did since it was read.

@@ -37,7 +37,7 @@ package store
 //	res:cpu, res:mem, res:n
 //	                      hash    node ID -> sum of its reservations, and their number
 //	res:gen               hash    container ID -> "node {kind: number}", JSON, of those that reserve other resources
-//	places                zset    "bucket/prefix/", 0x01, ID of the live container that uses it; all of score 0
+//	places                zset    "bucket/prefix/", 0x01, ID of each container that has its workspace there; all of score 0
 //	volumes:<node>        set     containers whose workspace volume on that node is to be removed
 //	events                stream  everything that happened, capped
 //	logs                  stream  lines of all containers and of the control plane: t (ns), n(ode), c(ontainer), s(ource), l(evel), m(essage); capped in lines and bytes

@@ -9,8 +9,8 @@ local function index(kind, id, owner, from, to, score)
   if from == to then return end
   if kind == 'cs' then
     local place = redis.call('HGET', P..'c:'..id, 'place')
-    if place and place ~= '' then -- in use while the container is live
-      if to == 'starting' or to == 'running' or to == 'stopping' then
+    if place and place ~= '' then
+      if to ~= '' then
         redis.call('ZADD', P..'places', 0, place..'\1'..id)
       else
         redis.call('ZREM', P..'places', place..'\1'..id)
@@ -67,21 +67,29 @@ local function release(id, run)
   redis.call('HDEL', P..'res', id)
   redis.call('HDEL', P..'res:gen', id)
 end
--- inuse names another live container that has a place ("bucket/prefix/"),
--- one above it or one below; nil is that none has.
+-- inuse names another container that keeps a place ("bucket/prefix/") from being
+-- used, and says 'nested' or 'live' of it; nil is that none does. Above and below
+-- any container counts, for its workspace is in the bucket also when it is down; of
+-- those with the same place, which go on with one workspace, the live one.
 local function inuse(place, id)
-  local function taken(from, to)
+  local function taken(from, to, may)
     for _, m in ipairs(redis.call('ZRANGEBYLEX', P..'places', '['..from, '('..to)) do
-      local other = m:match('\1(.*)$')
-      if other ~= id then return other end
+      local its, other = m:match('^(.*)\1(.*)$')
+      if other ~= id and may(its, other) then return other end
     end
   end
-  local other = taken(place, place..'\255')
-  if other then return other end
+  local other = taken(place..'\1', place..'\2', function(_, o)
+    local s = redis.call('HGET', P..'c:'..o, 'status')
+    return s == 'starting' or s == 'running' or s == 'stopping'
+  end)
+  if other then return other, 'live' end
+  local function any() return true end
+  other = taken(place..'\2', place..'\255', any)
+  if other then return other, 'nested' end
   for at in place:gmatch('()/') do
     local above = place:sub(1, at)
-    other = above ~= place and taken(above..'\1', above..'\2')
-    if other then return other end
+    other = above ~= place and taken(above..'\1', above..'\2', any)
+    if other then return other, 'nested' end
   end
 end
 -- all returns a hash as a table.

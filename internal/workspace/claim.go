@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,39 +17,37 @@ type claim struct {
 	Writer string `json:"writer,omitempty"`
 }
 
-// ClaimPrefix writes the claim of this prefix, once, and looks for one of a prefix
-// above. Of two claims the older one counts, so that a workspace goes on if a
-// second one is begun above it. A refusal is INVALID_S3_BUCKET, and permanent.
-// A prefix that the credentials do not reach is passed over: no workspace that
-// was begun with them is there.
+// ClaimPrefix writes the claim of this prefix, once, and refuses it as Nested does.
 func (b *Bucket) ClaimPrefix(ctx context.Context) error {
 	made, err := b.writeClaim(ctx)
 	if err != nil {
 		return err
 	}
-	own, found, err := b.stat(ctx, b.key(claimKey))
+	err = b.Nested(ctx)
+	if made && errors.Is(err, ErrNested) {
+		err = joinPermanent(err, b.remove(ctx, b.key(claimKey)))
+	}
+	return err
+}
+
+// Nested looks for the claim of a prefix above this one: INVALID_S3_BUCKET, and
+// permanent. Of two claims the older one counts, so that a workspace goes on if a
+// second one is begun above it. A prefix that the credentials do not reach is
+// passed over: no workspace that was begun with them is there.
+func (b *Bucket) Nested(ctx context.Context) error {
+	own, claimed, err := b.stat(ctx, b.key(claimKey))
 	if err != nil {
 		return err
 	}
-	if !found {
-		return &ide.Error{Code: Unavailable, Message: "S3: the claim of the prefix was written, and is not there."}
-	}
 	for above := range prefixesAbove(b.prefix) {
 		other, found, err := b.stat(ctx, above+claimKey)
-		if ide.IsPermanent(err) {
-			continue
-		}
-		if err != nil {
+		switch {
+		case ide.IsPermanent(err), err == nil && !found, claimed && other.LastModified.After(own.LastModified):
+		case err != nil:
 			return err
+		default:
+			return nested(b.prefix, above)
 		}
-		if !found || other.LastModified.After(own.LastModified) {
-			continue
-		}
-		err = nested(b.prefix, above)
-		if made {
-			err = joinPermanent(err, b.remove(ctx, b.key(claimKey)))
-		}
-		return err
 	}
 	return nil
 }
