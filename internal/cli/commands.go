@@ -201,12 +201,17 @@ func (c Stop) Run(g *Globals) error {
 // Start starts a container again.
 type Start struct {
 	ID
+	Force  bool `help:"Start it also if its last save is missing in the bucket, with what the bucket has."`
 	NoWait bool `help:"Do not wait until it runs."`
 }
 
 // Run implements the command.
 func (c Start) Run(g *Globals) error {
-	return g.job(http.MethodPost, "/api/containers/"+url.PathEscape(c.ID.ID)+"/start", nil, c.NoWait)
+	q := url.Values{}
+	if c.Force {
+		q.Set("force", "true")
+	}
+	return g.job(http.MethodPost, "/api/containers/"+url.PathEscape(c.ID.ID)+"/start", q, c.NoWait)
 }
 
 // job asks for something that is a job, and follows it.

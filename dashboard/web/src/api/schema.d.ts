@@ -2269,17 +2269,35 @@ export interface components {
              */
             generation: number;
             /**
+             * Format: int64
+             * @description Paths that .berthignore names and that are not in it; a folder counts once
+             * @example 2
+             */
+            ignored?: number;
+            /**
+             * Format: int64
+             * @description Their bytes, counted by the last save of a stop
+             * @example 734003200
+             */
+            ignoredBytes?: number;
+            /**
+             * Format: int64
+             * @description Files, folders and links that are not in it, or not in their newest state: their bytes are on the volume only, which a stop keeps. An event names them
+             * @example 1
+             */
+            leftOut?: number;
+            /**
+             * Format: int64
+             * @description Files in berth-recovered, which gave way to newer ones when the workspace was restored
+             * @example 3
+             */
+            recovered?: number;
+            /**
              * Format: double
              * @description How long the save took
              * @example 2.9
              */
             seconds: number;
-            /**
-             * Format: int64
-             * @description Files that are not in it, or not in their newest state; an event names them
-             * @example 1
-             */
-            skipped?: number;
             /** @description The control plane has seen every object of it with its own client */
             verified: boolean;
         };
@@ -4292,7 +4310,10 @@ export interface operations {
     };
     "container-start": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Start it also if its last save is missing in the bucket, with what the bucket has */
+                force?: boolean;
+            };
             header?: {
                 /** @description Asking again with the same key gives the first answer again, for 24 hours, and makes nothing twice */
                 "Idempotency-Key"?: string;

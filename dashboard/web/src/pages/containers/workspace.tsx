@@ -56,7 +56,7 @@ export function Workspace({ c }: { c: Container }) {
             <Fact name="Save">{c.lastSave.generation}</Fact>
             <Fact name="Files">
               {c.lastSave.files.toLocaleString('en')}
-              {c.lastSave.skipped ? <span className="text-warn"> ({c.lastSave.skipped} left out)</span> : null}
+              {c.lastSave.leftOut ? <span className="text-warn"> ({c.lastSave.leftOut} on the volume only)</span> : null}
             </Fact>
             <Fact name="Size">{bytes(c.lastSave.bytes)}</Fact>
             <Fact name="Took">{span(c.lastSave.seconds)}</Fact>
