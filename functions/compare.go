@@ -42,6 +42,7 @@ const (
 	resumeIt   deed = "resume"      // its start was lost: begin it again
 	stopAgain  deed = "stop again"  // its stop was lost: begin it again
 	rebuildIt  deed = "rebuild"     // the Swarm holds a container that has no record
+	advanceIt  deed = "advance"     // the Swarm holds a later run than the record: Redis has gone back in time
 	clearIt    deed = "clear"       // remove a service and secret that nothing owns
 	dropSecret deed = "drop secret" // remove a secret that nothing owns
 )
@@ -56,7 +57,14 @@ func compare(v swarm.View, all []store.Standing, down func(node string) bool, no
 	records := map[string]store.Standing{}
 	for _, s := range all {
 		records[s.Container.ID] = s
-		if !slices.ContainsFunc(s.Open, moves) { // else it is in good hands
+		later := slices.ContainsFunc(v.Records, func(r swarm.Record) bool {
+			return r.Err == nil && r.Container.ID == s.Container.ID && r.Container.Run > s.Container.Run
+		})
+		switch {
+		case slices.ContainsFunc(s.Open, moves): // in good hands
+		case later:
+			out = append(out, verdict{do: advanceIt, id: s.Container.ID, run: s.Container.Run})
+		default:
 			out = append(out, judgeRecord(s.Container, services[s.Container.ID], v.Tasks[s.Container.ID], down, now)...)
 		}
 	}

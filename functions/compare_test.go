@@ -162,3 +162,41 @@ func TestCompare(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryServiceHasAnOwner compares every combination of what record, config and
+// service say of the run and of the state. Whatever went back in time, a service
+// that runs is the record's, or there is a verdict about its container.
+func TestEveryServiceHasAnOwner(t *testing.T) {
+	t.Parallel()
+	for _, record := range append(ide.Statuses(), "") { // "" is none
+		for recordRun := 1; recordRun <= 3; recordRun++ {
+			for _, config := range append(ide.Statuses(), "") {
+				for serviceRun := 1; serviceRun <= 3; serviceRun++ {
+					if config == "" && serviceRun > recordRun {
+						continue // the config is written before the service
+					}
+					configRun := max(serviceRun, recordRun-1) // and the record before the config
+					v := swarm.View{
+						Services: []swarm.Service{{Container: "c", Run: serviceRun, CreatedAt: longAgo, UpdatedAt: longAgo}},
+						Tasks:    map[string][]swarm.Sight{"c": {taskIs("running", longAgo, func(s *swarm.Sight) { s.Run = serviceRun })}},
+					}
+					if config != "" {
+						v.Records = []swarm.Record{{Container: ide.Container{ID: "c", Run: configRun, Status: config, Node: "n1"}}}
+					}
+					var all []store.Standing
+					if record != "" {
+						all = []store.Standing{{Container: ide.Container{ID: "c", Run: recordRun, Status: record, Node: "n1"}, Rev: "1"}}
+					}
+					got := compare(v, all, func(string) bool { return false }, someTime)
+					owned := record == ide.Running && recordRun == serviceRun
+					if !owned && len(got) == 0 {
+						t.Errorf("record %q run %d, config %q run %d: the service of run %d is nobody's", record, recordRun, config, configRun, serviceRun)
+					}
+					if record != "" && configRun > recordRun && config != "" && deeds(got) != string(advanceIt) {
+						t.Errorf("record %q run %d, config %q run %d: got %q, want that the record is brought up", record, recordRun, config, configRun, deeds(got))
+					}
+				}
+			}
+		}
+	}
+}

@@ -2,10 +2,12 @@ package functions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"berth/internal/ide"
+	"berth/internal/store"
 )
 
 // Difference is one container of which Swarm and Redis do not tell the same.
@@ -61,7 +63,7 @@ func Rebuild(ctx context.Context, d *Deps, dry bool) ([]Difference, error) {
 			err = d.Swarm.RemoveConfig(ctx, c.ID)
 		} else {
 			c.Sealed = string(r.Data)
-			err = d.bringBack(ctx, c)
+			err = d.bringBack(ctx, c, 0, "Brought back from Swarm: Redis had lost it.")
 		}
 		if err != nil {
 			return all, fmt.Errorf("rebuild %s: %w", c.ID, err)
@@ -76,10 +78,46 @@ func Rebuild(ctx context.Context, d *Deps, dry bool) ([]Difference, error) {
 	return all, d.Store.MarkRebuilt(ctx)
 }
 
-// bringBack writes the record of a container as its config has it. The job that
-// made it what it is has gone with Redis; one that was under way begins again
-// under the same name.
-func (d *Deps) bringBack(ctx context.Context, c ide.Container) error {
+// advance brings a record up to the later run that the Swarm has of its container:
+// Redis has gone back in time, after a power cut or to a replica that lagged behind.
+func (d *Deps) advance(ctx context.Context, was ide.Container) (bool, error) {
+	view, err := d.Swarm.View(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range view.Records {
+		if c := r.Container; r.Err == nil && c.ID == was.ID && c.Run > was.Run {
+			c.Sealed = string(r.Data)
+			return true, d.bringBack(ctx, c, was.Run, fmt.Sprintf("Brought up to run %d from Swarm: Redis knew of run %d only.", c.Run, was.Run))
+		}
+	}
+	return false, nil
+}
+
+// bringBackStopping brings back a container whose bucket and prefix another live
+// one has by now: two would save over each other, so this one is stopped. Its stop
+// finds the other's save and keeps the files on their node.
+func (d *Deps) bringBackStopping(ctx context.Context, c ide.Container, other string, instead int) error {
+	c.Status, c.ShutdownReason = ide.Stopping, ide.ByError
+	message := fmt.Sprintf("Brought back from Swarm: Redis had lost it, and the container %s has its bucket and prefix by now. It is stopped.", other)
+	_, err := d.Store.Restore(ctx, c, ide.Job{Function: StopContainer.Name}, d.S3.Place(c) != nil, instead, message)
+	return err
+}
+
+// inUseBy is the container that an admission was refused for.
+func inUseBy(err error) (string, bool) {
+	var e *store.InUseError
+	if errors.As(err, &e) {
+		return e.Container, true
+	}
+	return "", false
+}
+
+// bringBack writes the record of a container as its config has it, where there is
+// none, or one of the run instead. The job that made it what it is has gone with
+// Redis; one that was under way begins again under the same name. A container that
+// becomes live passes the check of its place as every other does.
+func (d *Deps) bringBack(ctx context.Context, c ide.Container, instead int, message string) error {
 	next := ide.Job{Function: StopContainer.Name}
 	if c.Status == ide.Starting {
 		next = ide.Job{ID: c.Job, Function: StartContainer.Name}
@@ -92,7 +130,10 @@ func (d *Deps) bringBack(ctx context.Context, c ide.Container) error {
 		now := time.Now().UTC()
 		c.NextTry = &now
 	}
-	made, err := d.Store.Restore(ctx, c, next, d.S3.Place(c) != nil, "Brought back from Swarm: Redis had lost it.")
+	made, err := d.Store.Restore(ctx, c, next, d.S3.Place(c) != nil, instead, message)
+	if other, inUse := inUseBy(err); inUse {
+		return d.bringBackStopping(ctx, c, other, instead)
+	}
 	if err != nil || !made {
 		return err
 	}

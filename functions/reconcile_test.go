@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	engine "github.com/docker/docker/api/types/swarm"
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 )
 
 // reconcile runs the sweep once.
@@ -278,4 +280,77 @@ func TestStrayVolumes(t *testing.T) {
 		slices.Sort(want)
 		return slices.Equal(ids, want)
 	})
+}
+
+// Redis goes back by a moment, to before the start of a stopped container: its
+// record knows nothing of the run that Swarm has. The record is brought up to it.
+func TestRedisGoesBackOverAStart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c := b.running()
+	b.execute(b.stop(StopContainerArgs{ID: c.ID}).Job.ID, ide.JobSucceeded)
+	was := b.container(c.ID)
+	b.execute(b.restart(c.ID), ide.JobSucceeded)
+	b.goBack(was)
+	b.reconcile()
+	got := b.container(c.ID)
+	if got.Run != 2 || got.Status != ide.Running && got.Status != ide.Starting {
+		t.Fatalf("it is %s in run %d, want the second run", got.Status, got.Run)
+	}
+	b.reconcile()
+	if got.Status == ide.Starting {
+		b.execute(b.container(c.ID).Job, ide.JobSucceeded)
+	}
+	if got := b.reserved(); got == "0 0" {
+		t.Error("nothing is reserved for it")
+	}
+	b.execute(b.stop(StopContainerArgs{ID: c.ID}).Job.ID, ide.JobSucceeded)
+	if got, want := b.left(), "0 services, 0 secrets, 1 configs"; got != want {
+		t.Errorf("left behind: the engine has %s, want %s", got, want)
+	}
+}
+
+// goBack has the record of a container be what it was, with nothing reserved and
+// nothing under way.
+func (b *bench) goBack(was ide.Container) {
+	b.Helper()
+	text, err := json.Marshal(was)
+	b.must(err)
+	b.must(b.rdb.HSet(b.Context(), "{berth}:c:"+was.ID, "doc", text, "status", string(was.Status), "rev", 1000).Err())
+	for _, s := range ide.Statuses() {
+		b.must(b.rdb.ZRem(b.Context(), "{berth}:cs:s:"+string(s), was.ID).Err())
+		b.must(b.rdb.ZRem(b.Context(), "{berth}:cs:o:"+was.Owner+":s:"+string(s), was.ID).Err())
+	}
+	b.must(b.rdb.ZAdd(b.Context(), "{berth}:cs:s:"+string(was.Status), redis.Z{Score: 1, Member: was.ID}).Err())
+	b.must(b.rdb.ZAdd(b.Context(), "{berth}:cs:o:"+was.Owner+":s:"+string(was.Status), redis.Z{Score: 1, Member: was.ID}).Err())
+	b.must(b.rdb.Del(b.Context(), "{berth}:res", "{berth}:res:cpu", "{berth}:res:mem", "{berth}:res:n").Err())
+}
+
+// Redis loses a create, and another container is given the same bucket and prefix.
+// When the first one is brought back, it is stopped, with its files kept: two would
+// save over each other.
+func TestLostContainerComesBackToATakenPlace(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.withStore()
+	b.inside.say("agent", restoredAgent(""))
+	first := b.createKept()
+	b.must(b.rdb.FlushAll(t.Context()).Err())
+	b.must(b.Store.MarkRebuilt(t.Context())) // as if it had gone back by a second
+	b.publish()
+	second := b.createKept()
+	b.reconcile()
+	got := b.container(first.ID)
+	if got.Status != ide.Stopping {
+		t.Fatalf("double: the first is %s beside %s", got.Status, b.container(second.ID).Status)
+	}
+	events, err := b.Store.History(t.Context(), first.ID)
+	b.must(err)
+	if len(events) == 0 || !strings.Contains(events[len(events)-1].Message+events[0].Message, second.ID) {
+		t.Errorf("no event names the container that has its place: %+v", events)
+	}
+	b.reconcile() // begins its stop
+	if b.container(first.ID).Job == "" {
+		t.Error("nobody stops it")
+	}
 }

@@ -120,6 +120,8 @@ func (d *Deps) carryOut(ctx context.Context, v verdict, were []store.Standing) (
 	case rebuildIt:
 		_, err := Rebuild(ctx, d, false)
 		return true, err
+	case advanceIt:
+		return d.advance(ctx, was.Container)
 	case clearIt:
 		if err := d.Swarm.RemoveService(ctx, v.id, v.run); err != nil {
 			return false, err

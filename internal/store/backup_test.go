@@ -169,7 +169,7 @@ func TestBackupComesBack(t *testing.T) {
 	}
 
 	c.Unsaved = true
-	made, err := to.Restore(ctx, c, ide.Job{Function: "container-stop"}, false, "It is back.")
+	made, err := to.Restore(ctx, c, ide.Job{Function: "container-stop"}, false, 0, "It is back.")
 	if err != nil || !made {
 		t.Fatalf("the record: got %t, %v", made, err)
 	}
@@ -286,7 +286,7 @@ func TestNoRecordComesBackWhileABackupIsRestored(t *testing.T) {
 	if err := s.keepRestoring(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if made, err := s.Restore(t.Context(), *create().New, ide.Job{Function: "f"}, false, ""); made || code(err) != ide.Conflict {
+	if made, err := s.Restore(t.Context(), *create().New, ide.Job{Function: "f"}, false, 0, ""); made || code(err) != ide.Conflict {
 		t.Errorf("got %t, %v, want a CONFLICT", made, err)
 	}
 }

@@ -125,10 +125,18 @@ func (s *Store) Purged(ctx context.Context, id string) (bool, error) {
 	return n == 1, down(err)
 }
 
-// Restore writes a record that is in Swarm but not here, with its place and,
-// where it is live, its reservation. next is the number that the next job of
-// next.Function gets. It says whether there was none.
-func (s *Store) Restore(ctx context.Context, c ide.Container, next ide.Job, placed bool, message string) (bool, error) {
+// InUseError says that another live container has the place of one that would
+// become live.
+type InUseError struct{ Container string }
+
+func (e *InUseError) Error() string { return "its place is used by " + e.Container }
+
+// Restore writes a record that is in Swarm but not here, or here as of an earlier
+// run, instead (0 is none), with its place and, where it is live, its reservation.
+// next is the number that the next job of next.Function gets. It says whether the
+// record was written. A starting or running container whose place another live one
+// has, or that lies above or below another's, is an *InUseError.
+func (s *Store) Restore(ctx context.Context, c ide.Container, next ide.Job, placed bool, instead int, message string) (bool, error) {
 	place, cpu, mem, more := "", "", "", ""
 	if placed {
 		place = placeOf(c.S3)
@@ -142,32 +150,42 @@ func (s *Store) Restore(ctx context.Context, c ide.Container, next ide.Job, plac
 	}
 	event := eventOf(c, &ide.Event{Type: "container.rebuilt", By: "rebuild", Message: message})
 	answer, err := s.run(ctx, restoreScript, []string{containerKey(c.ID)}, c.ID, encode(c), string(c.Status), c.Node, c.Owner, ms(c.CreatedAt),
-		place, cpu, mem, c.Run, event, s.cfg.EventsKept, next.Function+":"+c.ID, seq, more)
+		place, cpu, mem, c.Run, event, s.cfg.EventsKept, next.Function+":"+c.ID, seq, more, instead)
 	if err != nil {
 		return false, err
 	}
 	if answer[0] == "busy" {
 		return false, ide.Errorf(ide.Conflict, "A backup is being restored.")
 	}
+	if answer[0] == "inuse" {
+		return false, &InUseError{answer[1]}
+	}
 	return answer[0] == "ok", nil
 }
 
-// restoreScript writes a record that is not there.
+// restoreScript writes a record that is not there, or is of an earlier run.
 //
 // KEYS: 1 container
 //
 // ARGV: 1 ID, 2 doc, 3 status, 4 node, 5 owner, 6 created (ms), 7 place (” =
 // none), 8 reserve cpu (” = none), 9 reserve memory, 10 run, 11 event,
 // 12 events kept, 13 function:ID whose next job gets a number, 14 the number
-// before it, 15 other resources to reserve, JSON by kind (” = none)
+// before it, 15 other resources to reserve, JSON by kind (” = none), 16 the run
+// that may be there
 //
-// Answers: [ok] [there] [busy]
+// Answers: [ok] [there] [busy] [inuse, container]
 var restoreScript = redis.NewScript(library + `
 if redis.call('EXISTS', P..'restoring') == 1 then return {'busy'} end
-if redis.call('EXISTS', KEYS[1]) == 1 then return {'there'} end
-redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'status', ARGV[3], 'node', ARGV[4], 'rev', 1)
+local h = redis.call('HMGET', KEYS[1], 'doc', 'status')
+if h[1] and cjson.decode(h[1]).run ~= tonumber(ARGV[16]) then return {'there'} end
+if ARGV[7] ~= '' and (ARGV[3] == 'starting' or ARGV[3] == 'running') then
+  local other = inuse(ARGV[7], ARGV[1])
+  if other then return {'inuse', other} end
+end
+redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'status', ARGV[3], 'node', ARGV[4])
+redis.call('HINCRBY', KEYS[1], 'rev', 1)
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'place', ARGV[7]) end
-index('cs', ARGV[1], ARGV[5], '', ARGV[3], ARGV[6])
+index('cs', ARGV[1], ARGV[5], h[2] or '', ARGV[3], ARGV[6])
 attention(ARGV[1], ARGV[5], ARGV[2], ARGV[6])
 if ARGV[8] ~= '' then
   release(ARGV[1], '')
