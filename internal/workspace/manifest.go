@@ -33,10 +33,14 @@ type Entry struct {
 	Path   string // below the workspace, any bytes
 	Kind   string
 	Mode   uint32 // as in chmod(2): 07777
-	MTime  int64  // nanoseconds since 1970; 0 for links
+	MTime  Stamp
 	Size   int64
+	Disk   int64 // bytes that it takes on the disk, if it has holes; 0 is all of Size
 	Sum    Sum
 	Target string // of a link, any bytes
+	Hard   string // of a file: the first path of the same file, where this is another; the content is that one's
+	// Attrs are the extended attributes of a file or directory, all named user.*
+	Attrs map[string]string
 
 	ETag  string         // of the object
 	Plain string         // ETag of the plain file that is known to have this content
@@ -65,18 +69,23 @@ type Header struct {
 
 // wireEntry is an Entry as JSON. Names that are not UTF-8 are in base64.
 type wireEntry struct {
-	Path     string         `json:"path,omitempty"`
-	Path64   string         `json:"path64,omitempty"`
-	Kind     string         `json:"kind"`
-	Mode     uint32         `json:"mode,omitempty"`
-	MTime    int64          `json:"mtime,omitempty"`
-	Size     int64          `json:"size,omitempty"`
-	Sum      *Sum           `json:"sha256,omitempty"`
-	Target   string         `json:"target,omitempty"`
-	Target64 string         `json:"target64,omitempty"`
-	ETag     string         `json:"etag,omitempty"`
-	Plain    string         `json:"plain,omitempty"`
-	Stale    map[string]Sum `json:"stale,omitempty"`
+	Path     string            `json:"path,omitempty"`
+	Path64   string            `json:"path64,omitempty"`
+	Kind     string            `json:"kind"`
+	Mode     uint32            `json:"mode,omitempty"`
+	MTime    int64             `json:"mtime,omitempty"` // seconds
+	NS       int64             `json:"ns,omitempty"`    // and nanoseconds
+	Disk     int64             `json:"disk,omitempty"`
+	Hard     string            `json:"hard,omitempty"`
+	Hard64   string            `json:"hard64,omitempty"`
+	Attrs    map[string][]byte `json:"attrs,omitempty"`
+	Size     int64             `json:"size,omitempty"`
+	Sum      *Sum              `json:"sha256,omitempty"`
+	Target   string            `json:"target,omitempty"`
+	Target64 string            `json:"target64,omitempty"`
+	ETag     string            `json:"etag,omitempty"`
+	Plain    string            `json:"plain,omitempty"`
+	Stale    map[string]Sum    `json:"stale,omitempty"`
 }
 
 func toWire(s string) (text, b64 string) {
@@ -114,9 +123,16 @@ func writeManifest(w io.Writer, h Header, entries []Entry) error {
 		if i > 0 {
 			bw.WriteByte(',')
 		}
-		x := wireEntry{Kind: e.Kind, Mode: e.Mode, MTime: e.MTime, Size: e.Size, ETag: e.ETag, Plain: e.Plain, Stale: e.Stale}
+		x := wireEntry{Kind: e.Kind, Mode: e.Mode, MTime: e.MTime.Sec, NS: e.MTime.Nsec, Size: e.Size, Disk: e.Disk, ETag: e.ETag, Plain: e.Plain, Stale: e.Stale}
 		x.Path, x.Path64 = toWire(e.Path)
 		x.Target, x.Target64 = toWire(e.Target)
+		x.Hard, x.Hard64 = toWire(e.Hard)
+		for attr, value := range e.Attrs {
+			if x.Attrs == nil {
+				x.Attrs = map[string][]byte{}
+			}
+			x.Attrs[attr] = []byte(value)
+		}
 		if e.Kind == File {
 			x.Sum = &e.Sum
 		}
@@ -251,15 +267,33 @@ type validator struct {
 
 func (v *validator) entry(x wireEntry) (e Entry, err error) {
 	v.count++
-	e = Entry{Kind: x.Kind, Mode: x.Mode, MTime: x.MTime, Size: x.Size, ETag: x.ETag, Plain: x.Plain, Stale: x.Stale}
+	e = Entry{Kind: x.Kind, Mode: x.Mode, MTime: Stamp{x.MTime, x.NS}, Size: x.Size, Disk: x.Disk, ETag: x.ETag, Plain: x.Plain, Stale: x.Stale}
 	if e.Path, err = fromWire(x.Path, x.Path64); err != nil {
 		return e, err
 	}
 	if e.Target, err = fromWire(x.Target, x.Target64); err != nil {
 		return e, err
 	}
+	if e.Hard, err = fromWire(x.Hard, x.Hard64); err != nil {
+		return e, err
+	}
 	if err := checkPath(e.Path); err != nil {
 		return e, err
+	}
+	if e.Hard != "" && (e.Kind != File || e.Hard >= e.Path || checkPath(e.Hard) != nil) {
+		return e, fmt.Errorf("other path of %.80q", e.Path)
+	}
+	if e.MTime.Nsec < 0 || e.MTime.Nsec >= 1e9 || e.Disk < 0 {
+		return e, fmt.Errorf("time or size of %.80q", e.Path)
+	}
+	for attr, value := range x.Attrs {
+		if e.Attrs == nil {
+			e.Attrs = map[string]string{}
+		}
+		e.Attrs[attr] = string(value)
+	}
+	if err := checkAttributes(e.Attrs); err != nil {
+		return e, fmt.Errorf("%w of %.80q", err, e.Path)
 	}
 	if v.count > 1 && e.Path <= v.last {
 		return e, fmt.Errorf("path %.80q is out of order", e.Path)

@@ -27,8 +27,8 @@ func TestManifestRoundTrip(t *testing.T) {
 	}
 	entries := []Entry{
 		{Path: "\xff\xfe", Kind: Link, Mode: 0o777, Target: "\x80\n"},
-		{Path: "a<b>&\u2028", Kind: File, Mode: 0o6755, MTime: -1, Size: 5, Sum: sum, ETag: "e", Plain: "p"},
-		{Path: "a\nb", Kind: Dir, Mode: 0o1777, MTime: 1 << 62},
+		{Path: "a<b>&\u2028", Kind: File, Mode: 0o6755, MTime: Stamp{-1, 999999999}, Size: 5, Sum: sum, ETag: "e", Plain: "p"},
+		{Path: "a\nb", Kind: Dir, Mode: 0o1777, MTime: Stamp{1 << 40, 0}},
 		{Path: "a\nb/c", Kind: File, Size: 0, Sum: emptySum, Stale: map[string]Sum{"x": emptySum, "y": emptySum}},
 	}
 	entries[0], entries[1], entries[2], entries[3] = entries[2], entries[3], entries[1], entries[0]

@@ -71,7 +71,7 @@ func (p *placing) outside(ctx context.Context, imported bool) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(vol.Chmod(temp, fileMode(f.mode)), vol.Chtimes(temp, f.mtime, f.mtime)); err != nil {
+		if err := errors.Join(vol.Chmod(temp, fileMode(f.mode)), p.w.local.setTime(temp, stampOfTime(f.mtime))); err != nil {
 			return err
 		}
 		put := p.rename
@@ -184,7 +184,7 @@ func (p *placing) fetchPlain(ctx context.Context, temp string, f *outside) (sum 
 		if t, ok := rcloneTime(mtimeOf(info)); ok {
 			f.mtime = t
 		}
-		n, got, err := p.write(file, body)
+		n, got, err := p.write(file, body, false)
 		if err == nil && n != info.Size {
 			err = fmt.Errorf("got %d bytes of %d", n, info.Size)
 		}

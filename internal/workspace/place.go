@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -82,13 +83,19 @@ func (p *placing) expect() map[string]bool {
 // bring makes the directory at these paths, which are in order, what the base
 // says. meanwhile is called when directories and files are there.
 func (p *placing) bring(ctx context.Context, paths []string, meanwhile func() error) error {
-	var dirs, files, links []string
+	var dirs, files, links, hard []string
 	for _, q := range paths {
 		switch k := p.w.base[q]; k.Kind {
 		case Dir:
 			dirs = append(dirs, q)
 		case Link:
 			links = append(links, q)
+		case File:
+			if p.isHardLink(k) {
+				hard = append(hard, q)
+				continue
+			}
+			fallthrough
 		default:
 			files = append(files, q)
 			p.done.TotalFiles++
@@ -104,6 +111,11 @@ func (p *placing) bring(ctx context.Context, paths []string, meanwhile func() er
 	slices.SortStableFunc(files, func(a, b string) int { return cmp.Compare(p.w.base[b].Size, p.w.base[a].Size) })
 	if err := parallel(ctx, files, p.file); err != nil {
 		return err
+	}
+	for _, q := range hard {
+		if err := p.hardLink(ctx, q); err != nil {
+			return err
+		}
 	}
 	if err := meanwhile(); err != nil {
 		return err
@@ -222,12 +234,12 @@ func (p *placing) dir(q string) error {
 
 func (p *placing) finishDir(q string) error {
 	k := p.w.base[q]
-	root := p.w.local.root
-	if err := root.Chmod(q, fileMode(k.Mode)); err != nil {
+	l := p.w.local
+	p.setAttributes(l.inVolume(q), k.Entry)
+	if err := l.root.Chmod(q, fileMode(k.Mode)); err != nil {
 		return err
 	}
-	t := time.Unix(0, k.MTime)
-	return root.Chtimes(q, t, t)
+	return l.setTime(l.inVolume(q), k.MTime)
 }
 
 func (p *placing) link(q string) error {
@@ -238,13 +250,65 @@ func (p *placing) link(q string) error {
 	}
 	if info != nil {
 		if target, err := root.Readlink(q); err == nil && target == p.w.base[q].Target {
-			return nil
+			return p.w.local.setTime(p.w.local.inVolume(q), p.w.base[q].MTime)
 		}
 		if err := p.aside(q); err != nil {
 			return err
 		}
 	}
-	return root.Symlink(p.w.base[q].Target, q)
+	if err := root.Symlink(p.w.base[q].Target, q); err != nil {
+		return err
+	}
+	return p.w.local.setTime(p.w.local.inVolume(q), p.w.base[q].MTime)
+}
+
+// isHardLink says whether an entry is another name of a file of the base.
+func (p *placing) isHardLink(k known) bool {
+	first, ok := p.w.base[k.Hard]
+	return k.Hard != "" && ok && first.Kind == File && first.Hard == "" && first.Sum == k.Sum
+}
+
+// hardLink gives a file of the base, which is in its place, another name.
+func (p *placing) hardLink(ctx context.Context, q string) error {
+	root, k := p.w.local.root, p.w.base[q]
+	first, err := root.Lstat(k.Hard)
+	if err != nil || !first.Mode().IsRegular() || p.w.base[k.Hard].looks.at == 0 {
+		return p.file(ctx, q) // the first is not what the base has
+	}
+	info, err := p.lstat(q)
+	if err != nil {
+		return err
+	}
+	if info != nil && !os.SameFile(info, first) {
+		if err := p.aside(q); err != nil {
+			return err
+		}
+		info = nil
+	}
+	if info == nil {
+		if err := root.Link(k.Hard, q); err != nil {
+			return p.file(ctx, q) // a copy has the same content
+		}
+	}
+	if first, err = root.Lstat(k.Hard); err != nil {
+		return err
+	}
+	for _, name := range []string{k.Hard, q} { // a further name changes what the others look like
+		known := p.w.base[name]
+		known.looks = looksOf(first, time.Now())
+		p.w.base[name] = known
+	}
+	p.done.TotalFiles++
+	p.show(1, 0, false)
+	return nil
+}
+
+// setAttributes gives a path in the volume an entry's extended attributes. Where the
+// file system cannot keep them, that is said of the file.
+func (p *placing) setAttributes(name string, e Entry) {
+	if err := p.w.local.setAttributes(name, e.Attrs); err != nil {
+		p.in.skipped.add(e.Path, "its extended attributes cannot be kept on this node: "+bare(err))
+	}
 }
 
 // file puts one file of the base in its place, unless it is there.
@@ -258,11 +322,12 @@ func (p *placing) file(ctx context.Context, q string) error {
 	}
 	var info fs.FileInfo
 	if there {
-		root, t := p.w.local.root, time.Unix(0, k.MTime)
-		if err := errors.Join(root.Chmod(q, fileMode(k.Mode)), root.Chtimes(q, t, t)); err != nil {
+		l := p.w.local
+		p.setAttributes(l.inVolume(q), k.Entry)
+		if err := errors.Join(l.root.Chmod(q, fileMode(k.Mode)), l.setTime(l.inVolume(q), k.MTime)); err != nil {
 			return err
 		}
-		info, err = root.Lstat(q)
+		info, err = l.root.Lstat(q)
 	} else {
 		info, err = p.place(ctx, k.Entry)
 	}
@@ -294,8 +359,8 @@ func (p *placing) place(ctx context.Context, e Entry) (info fs.FileInfo, err err
 	if err := p.fetch(ctx, f, e); err != nil {
 		return nil, fmt.Errorf("file %.200q: %w", e.Path, err)
 	}
-	t := time.Unix(0, e.MTime)
-	if err := errors.Join(f.Chmod(fileMode(e.Mode)), vol.Chtimes(temp, t, t)); err != nil {
+	p.setAttributes(temp, e)
+	if err := errors.Join(f.Chmod(fileMode(e.Mode)), p.w.local.setTime(temp, e.MTime)); err != nil {
 		return nil, err
 	}
 	if err := p.rename(temp, e.Path); err != nil {
@@ -356,7 +421,7 @@ func (p *placing) fetch(ctx context.Context, f *os.File, e Entry) error {
 			return err
 		}
 		defer body.Close()
-		n, sum, err := p.write(f, body)
+		n, sum, err := p.write(f, body, e.Disk > 0)
 		if err == nil && (n != e.Size || sum != e.Sum) {
 			err = damaged("The object %s is not what its name says.", e.Sum)
 		}
@@ -367,16 +432,21 @@ func (p *placing) fetch(ctx context.Context, f *os.File, e Entry) error {
 // buffers are for copying what is longer than the connection's own.
 var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
 
-// write replaces what a file holds.
-func (p *placing) write(f *os.File, r io.Reader) (int64, Sum, error) {
+// write replaces what a file holds, with holes in place of zeros if it is sparse.
+func (p *placing) write(f *os.File, r io.Reader, sparse bool) (int64, Sum, error) {
 	if err := errors.Join(f.Truncate(0), second(f.Seek(0, io.SeekStart))); err != nil {
 		return 0, Sum{}, err
 	}
 	h := sha256.New()
 	buffer := buffers.Get().(*[128 << 10]byte)
 	defer buffers.Put(buffer)
-	n, err := io.CopyBuffer(io.MultiWriter(f, h), r, buffer[:])
-	return n, Sum(h.Sum(nil)), err
+	if !sparse {
+		n, err := io.CopyBuffer(io.MultiWriter(f, h), r, buffer[:])
+		return n, Sum(h.Sum(nil)), err
+	}
+	blocks := bufio.NewWriterSize(&holes{f: f}, len(buffer)) // whole ones
+	n, err := io.CopyBuffer(onlyWriter{io.MultiWriter(blocks, h)}, onlyReader{r}, buffer[:])
+	return n, Sum(h.Sum(nil)), errors.Join(err, blocks.Flush(), f.Truncate(n))
 }
 
 func second(_ int64, err error) error { return err }

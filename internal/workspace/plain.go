@@ -120,7 +120,7 @@ func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 		}
 		f := outside{path: p, etag: o.ETag, size: o.Size, mtime: o.LastModified, mode: 0o644}
 		if k := w.base[p]; k.Kind == File {
-			f.mode, f.sum, f.saved = k.Mode, k.Sum, time.Unix(0, k.MTime)
+			f.mode, f.sum, f.saved = k.Mode, k.Sum, k.MTime.time()
 		}
 		s.files = append(s.files, f)
 		return nil

@@ -78,8 +78,14 @@ func (u *uploader) read(ctx context.Context, p string) (known, error) {
 		}
 		return nil
 	})
-	k.Path, k.Kind, k.Mode, k.MTime = p, File, unixMode(info.Mode()), info.ModTime().UnixNano()
-	return k, err
+	if err != nil {
+		return k, err
+	}
+	k.Path, k.Kind, k.Mode, k.MTime, k.Disk = p, File, unixMode(info.Mode()), stampOf(info), allocated(info)
+	if k.Attrs, err = attributes(f, ""); err != nil {
+		return k, &fileError{err}
+	}
+	return k, nil
 }
 
 // readCopy uploads a private copy of a file that never holds still.
@@ -101,8 +107,14 @@ func (u *uploader) readCopy(ctx context.Context, p string) (known, error) {
 		return known{}, &fileError{err}
 	}
 	e, err := u.content(ctx, c, n, func() error { return nil })
-	e.Path, e.Kind, e.Mode, e.MTime = p, File, unixMode(info.Mode()), info.ModTime().UnixNano()
-	return known{Entry: e}, err
+	if err != nil {
+		return known{}, err
+	}
+	e.Path, e.Kind, e.Mode, e.MTime, e.Disk = p, File, unixMode(info.Mode()), stampOf(info), allocated(info)
+	if e.Attrs, err = attributes(f, ""); err != nil {
+		return known{}, &fileError{err}
+	}
+	return known{Entry: e}, nil
 }
 
 // content hashes size bytes of a file, asks whether it still is what it was,

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,16 +203,16 @@ func (w *Workspace) earlierBase(ctx context.Context, was state) (map[string]Entr
 // volume. imported: nothing is in a generation yet.
 func (p *placing) fits(imported bool) error {
 	files, bytes, missing := 0, int64(0), int64(0)
-	count := func(q string, size int64) {
+	count := func(q string, size, disk int64) {
 		files++
 		bytes += size
 		if info, err := p.lstat(q); err != nil || info == nil || info.Size() != size {
-			missing += size
+			missing += disk
 		}
 	}
 	for q, k := range p.w.base {
-		if k.Kind == File {
-			count(q, k.Size)
+		if k.Kind == File && !p.isHardLink(k) {
+			count(q, k.Size, cmp.Or(k.Disk, k.Size))
 		}
 	}
 	cfg := p.w.b.cfg
@@ -219,7 +220,7 @@ func (p *placing) fits(imported bool) error {
 		return ide.Errorf(ide.ResourceLimitExceeded, format+" Nothing was written.", args...)
 	}
 	for _, f := range p.in.files {
-		if count(f.path, f.size); imported && f.size > cfg.MaxFileBytes {
+		if count(f.path, f.size, f.size); imported && f.size > cfg.MaxFileBytes {
 			return refuse("The file %.200q of the bucket has %d bytes, and one of a workspace has at most %d.", f.path, f.size, cfg.MaxFileBytes)
 		}
 	}

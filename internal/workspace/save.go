@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -116,7 +117,7 @@ func (w *Workspace) remember(err error) error {
 // changes with every temporary file, and is no reason for a generation.
 func sameEntry(a, b Entry) bool {
 	return a.Path == b.Path && a.Kind == b.Kind && a.Mode == b.Mode && a.Size == b.Size && a.Sum == b.Sum &&
-		a.Target == b.Target && (a.MTime == b.MTime || a.Kind == Dir)
+		a.Target == b.Target && a.Hard == b.Hard && maps.Equal(a.Attrs, b.Attrs) && (a.MTime == b.MTime || a.Kind == Dir)
 }
 
 // changed compares a scan with the base.

@@ -26,6 +26,7 @@ type looks struct {
 	mtime int64
 	ctime int64
 	at    int64 // when it was looked at
+	links int64 // names of the file
 	quiet bool  // nothing could write to it at that time
 }
 
@@ -61,7 +62,7 @@ func dirtyExpiry() time.Duration {
 func looksOf(info fs.FileInfo, at time.Time) looks {
 	l := looks{id: idOf(info), size: info.Size(), mtime: info.ModTime().UnixNano(), at: at.UnixNano()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		l.ctime = st.Ctim.Nano()
+		l.ctime, l.links = st.Ctim.Nano(), int64(st.Nlink)
 	}
 	return l
 }
@@ -184,6 +185,7 @@ func (w *Workspace) scan(ctx context.Context, store func(context.Context, string
 	}
 	slices.SortStableFunc(t.entries, func(a, b known) int { return strings.Compare(a.Path, b.Path) })
 	t.entries = slices.CompactFunc(t.entries, func(a, b known) bool { return a.Path == b.Path })
+	hardLinks(t.entries)
 	return t, nil
 }
 
@@ -300,10 +302,15 @@ func (s *scanner) size(p string) (n int64) {
 
 // enter takes in one path.
 func (s *scanner) enter(ctx context.Context, p string, info fs.FileInfo) error {
-	e := Entry{Path: p, Mode: unixMode(info.Mode()), MTime: info.ModTime().UnixNano()}
+	e := Entry{Path: p, Mode: unixMode(info.Mode()), MTime: stampOf(info)}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
 		e.Kind = Dir
+		s.openDir(p)
+		var err error
+		if e.Attrs, err = attributes(nil, filepath.Join(s.w.local.dir, p)); err != nil {
+			return s.unreadable(p, err)
+		}
 		s.t.add(known{Entry: e})
 		if s.isGitObjects(p) {
 			s.objects = append(s.objects, p)
@@ -316,7 +323,7 @@ func (s *scanner) enter(ctx context.Context, p string, info fs.FileInfo) error {
 		if err != nil {
 			return s.unreadable(p, err)
 		}
-		s.t.add(known{Entry: Entry{Path: p, Kind: Link, Mode: 0o777, Target: target}})
+		s.t.add(known{Entry: Entry{Path: p, Kind: Link, Mode: 0o777, MTime: e.MTime, Target: target}})
 	case mode.IsRegular():
 		return s.file(ctx, p, info)
 	default:

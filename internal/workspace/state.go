@@ -152,8 +152,11 @@ func (l *local) makeTemp() error {
 // temp is a name in the volume for a temporary file.
 func (l *local) temp(name string) string { return path.Join(l.own, tempName, name) }
 
+// inVolume is the name in the volume of a path of the workspace.
+func (l *local) inVolume(p string) string { return path.Join(l.folder, p) }
+
 // place renames a temporary file into the workspace.
-func (l *local) place(temp, p string) error { return l.vol.Rename(temp, path.Join(l.folder, p)) }
+func (l *local) place(temp, p string) error { return l.vol.Rename(temp, l.inVolume(p)) }
 
 func (l *local) close() error {
 	err := l.unlock()
