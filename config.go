@@ -144,7 +144,7 @@ type Config struct {
 	CPUPinned    time.Duration `env:"CPU_PINNED_AFTER" envDefault:"1h"`  // time at its CPU limit after which a container is reported, in whole minutes, or in steps of 10 s below a minute; 0 turns it off
 	HostProc     string        `env:"HOST_PROC" envDefault:"/proc"`      // the machine's own /proc, where a worker in a container finds it
 
-	Concurrency int           `env:"WORKER_CONCURRENCY" envDefault:"64"` // functions at once in one worker
+	Concurrency int           `env:"WORKER_CONCURRENCY" envDefault:"64"` // functions at once in one worker; three quarters of them for one key; sweeps, and some stops, have slots beside them
 	Grace       time.Duration `env:"WORKER_GRACE" envDefault:"20s"`      // how long running functions may go on after SIGTERM
 
 	keys       []openapi.Key
@@ -416,7 +416,7 @@ func (c *Config) process(r process.Roles) process.Config {
 	p := process.Config{
 		Roles: r, Domain: c.Domain, Listen: c.Listen, ReadTimeout: c.ReadTimeout, NodeID: c.NodeID,
 		Redis: func(ctx context.Context, log *slog.Logger) (*queue.Redis, error) { return openRedis(ctx, c, r, log) },
-		Store: store.Config{JobRetention: c.JobRetention, LogLines: c.LogLines, ContainerLines: c.ContainerLogLines},
+		Store: store.Config{JobRetention: c.JobRetention, Running: max(1, c.Concurrency*3/4), LogLines: c.LogLines, ContainerLines: c.ContainerLogLines},
 		Deps:  functions.Deps{Box: c.box, S3: c.s3, HTTP: functions.AgentClient(), Hooks: functions.WebhookClient(c.hookNets), Settings: c.settings()},
 		OpenAPI: openapi.Config{Keys: c.keys, Isolation: c.Isolation == "on", RateLimit: c.RateLimit, TrustedProxies: c.proxies, Origins: c.origins,
 			TLS: c.URLScheme == "https", QueueWrite: c.QueueWrite},

@@ -3,6 +3,7 @@ package functions
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -76,7 +77,7 @@ func admitStop(ctx context.Context, d *Deps, p ide.Principal, a *StopContainerAr
 	if a.Reason == "" {
 		a.Reason = ide.Manual
 	}
-	if a.Force && c.Status == ide.Stopping && queue.FunctionOf(c.Job) == moveName { // whose save is waited for first
+	if a.Force && c.Status == ide.Stopping && slices.Contains(rerunFunctions, queue.FunctionOf(c.Job)) { // whose save is waited for first
 		if err := d.Store.Force(ctx, c.Job); err != nil {
 			return store.Admission{}, err
 		}

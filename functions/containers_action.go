@@ -52,8 +52,16 @@ var ContainersAction = define(Function[ContainersActionArgs]{
 		return store.Admission{Target: ide.NewID(), Once: true}, nil
 	},
 	Run: func(ctx context.Context, d *Deps, a ContainersActionArgs) error {
-		items := make([]ItemResult, len(a.Body.IDs))
-		err := Step(ctx, "ask", func(ctx context.Context) error {
+		var items []ItemResult // as an earlier look has seen them; nil is that their jobs were not asked for
+		err := resultInto(ctx, "items", &items)
+		if err != nil {
+			return err
+		}
+		if items != nil {
+			return Step(ctx, "wait", func(ctx context.Context) error { return d.allEnded(ctx, items) })
+		}
+		items = make([]ItemResult, len(a.Body.IDs))
+		err = Step(ctx, "ask", func(ctx context.Context) error {
 			for i, id := range a.Body.IDs {
 				items[i] = ItemResult{ID: id, Status: ide.JobQueued}
 				job, err := act(ctx, d, a.By.principal(), a.Body.Action, id)
@@ -71,40 +79,36 @@ var ContainersAction = define(Function[ContainersActionArgs]{
 		if err != nil {
 			return err
 		}
-		return Step(ctx, "wait", func(ctx context.Context) error { return d.waitAll(ctx, items) })
+		return Step(ctx, "wait", func(ctx context.Context) error { return d.allEnded(ctx, items) })
 	},
 })
 
-// waitAll waits until all of the items' jobs have ended.
-func (d *Deps) waitAll(ctx context.Context, items []ItemResult) error {
-	for {
-		var open []string
-		for _, it := range items {
-			if it.Job != "" && !it.Status.Ended() {
-				open = append(open, it.Job)
-			}
-		}
-		jobs, err := d.Store.JobsOf(ctx, open)
-		if err != nil {
-			return err
-		}
-		left := len(open)
-		for i := range items {
-			at := slices.IndexFunc(jobs, func(j ide.Job) bool { return j.ID == items[i].Job })
-			if at < 0 {
-				continue
-			}
-			if items[i].Status, items[i].Error = jobs[at].Status, jobs[at].Error; jobs[at].Status.Ended() {
-				left--
-			}
-		}
-		SetResult(ctx, "items", slices.Clone(items))
-		if left == 0 {
-			return nil
-		}
-		Progress(ctx, fmt.Sprintf("%d of %d are done.", len(items)-left, len(items)))
-		if err := pause(ctx, awaitEvery); err != nil {
-			return err
+// allEnded brings the items up to date, and waits while any of their jobs is open.
+func (d *Deps) allEnded(ctx context.Context, items []ItemResult) error {
+	var open []string
+	for _, it := range items {
+		if it.Job != "" && !it.Status.Ended() {
+			open = append(open, it.Job)
 		}
 	}
+	jobs, err := d.Store.JobsOf(ctx, open)
+	if err != nil {
+		return err
+	}
+	left := len(open)
+	for i := range items {
+		at := slices.IndexFunc(jobs, func(j ide.Job) bool { return j.ID == items[i].Job })
+		if at < 0 {
+			continue
+		}
+		if items[i].Status, items[i].Error = jobs[at].Status, jobs[at].Error; jobs[at].Status.Ended() {
+			left--
+		}
+	}
+	SetResult(ctx, "items", items)
+	if left == 0 {
+		return nil
+	}
+	Progress(ctx, fmt.Sprintf("%d of %d are done.", len(items)-left, len(items)))
+	return waitForJobs()
 }

@@ -45,7 +45,7 @@ func Execute(ctx context.Context, d *Deps, delivery queue.Delivery) error {
 	wake(ctx, d, next)
 	h, err := d.Store.Take(ctx, job, delivery.Number)
 	switch {
-	case errors.Is(err, store.ErrEnded), errors.Is(err, store.ErrHeld):
+	case errors.Is(err, store.ErrEnded), errors.Is(err, store.ErrHeld), errors.Is(err, store.ErrWaits):
 		return nil // whoever ends the attempt delivers those that wait
 	case err != nil:
 		return &RetryError{After: time.Second, Err: err}
@@ -104,6 +104,8 @@ func (r *running) attempt(ctx context.Context, d *Deps) error {
 	var code *ide.Error
 	if cause := context.Cause(ctx); errors.Is(cause, ErrShutdown) {
 		return err // handBack says why the step ended
+	} else if errors.As(err, new(*waits)) && cause == nil {
+		return err // the step goes on with the next delivery
 	} else if errors.As(cause, &code) {
 		err = code // the reason, not "context canceled"
 	}
@@ -127,6 +129,9 @@ func (r *running) finish(ctx context.Context, d *Deps, log logger, err error) er
 		h.Job.Error = nil
 		log.Info("job succeeded")
 		return r.end(ctx, d, ide.JobSucceeded)
+	}
+	if w := (*waits)(nil); errors.As(err, &w) {
+		return r.wait(ctx, d, w.look)
 	}
 	e := ide.AsError(err)
 	h.Job.Error = public(e)
@@ -209,6 +214,31 @@ func (r *running) handBack(ctx context.Context, d *Deps) error {
 	}
 	wake(ctx, d, waiting)
 	return nil
+}
+
+// waits is the error of a function that can go on only when other jobs have
+// ended. Nothing waits for a job inside a slot: it gives slot and lease back, and
+// comes again with the same attempt and, if that has the same name, in the same
+// step.
+type waits struct{ look time.Duration }
+
+func (w *waits) Error() string { return "it waits for other jobs" }
+
+// lookEvery is between two looks of a job at those that it waits for.
+const lookEvery = time.Second
+
+// waitForJobs is what a function returns until the jobs that it has asked for
+// have ended.
+func waitForJobs() error { return &waits{lookEvery} }
+
+// wait ends the attempt of a job that waits for others.
+func (r *running) wait(ctx context.Context, d *Deps, look time.Duration) error {
+	waiting, err := r.held.Wait(context.WithoutCancel(ctx), time.Now().Add(look).UTC())
+	if err != nil {
+		return r.lostOr(err)
+	}
+	wake(ctx, d, waiting)
+	return &RetryError{After: look, Err: ide.Errorf(ide.Conflict, "It waits for other jobs.")}
 }
 
 // backoff is the wait after the nth attempt: 1 s, doubling to 30 s, ± 20 %.

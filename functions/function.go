@@ -161,7 +161,7 @@ func names() []string {
 
 // pairs are what jobs about a container are numbered by.
 func pairs(container string) []string {
-	list := []string{restartName + ":" + restartTarget(container)}
+	list := []string{restartName + ":restart-" + container} // of jobs of an earlier release
 	for _, n := range names() {
 		list = append(list, n+":"+container)
 	}

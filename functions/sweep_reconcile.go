@@ -24,7 +24,7 @@ const lastLines = 50
 // of something.
 var SweepReconcile = define(Function[SweepReconcileArgs]{
 	Name: "sweep-reconcile", Doc: "Compare Swarm with the records, and put right what differs", Cron: "@every 30s",
-	Queue: queue.Default, Attempts: 3, Timeout: 2 * time.Minute, Keep: time.Hour,
+	Queue: queue.Low, Attempts: 3, Timeout: 2 * time.Minute, Keep: time.Hour,
 	Admit: func(context.Context, *Deps, ide.Principal, *SweepReconcileArgs) (store.Admission, error) {
 		return store.Admission{}, nil
 	},

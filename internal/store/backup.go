@@ -33,6 +33,7 @@ var leftOut = map[string]string{
 	"j:ended":                 "its scores stand with j:<id>",
 	"j:open":                  "of open jobs",
 	"turn:<queue>:<owner>":    "of open jobs",
+	"run:<queue>:<owner>":     "of open jobs",
 	"wait:<queue>:<owner>":    "of open jobs",
 	"lease:<target>":          "of open jobs",
 	"nodes":                   "workers publish it",

@@ -231,6 +231,10 @@ var ErrHeld = errors.New("the lease is held")
 // ErrEnded says that the job is over, or was never written.
 var ErrEnded = errors.New("the job has ended")
 
+// ErrWaits says that the job's owner has as many jobs running as it may: the
+// job is delivered when one of them ends.
+var ErrWaits = errors.New("others of the same owner come first")
+
 // ErrLost says that the lease is no longer ours: whatever we did not finish
 // is somebody else's now.
 var ErrLost = errors.New("the lease is lost")

@@ -16,6 +16,7 @@ package store
 //	j:due                 zset    open jobs by the time they ought to run
 //	j:ended               zset    ended jobs by the time they ended
 //	turn:<queue>:<owner>  set     its jobs that were delivered and have not begun, at most window
+//	run:<queue>:<owner>   set     its jobs that run
 //	wait:<queue>:<owner>  list    its jobs that are delivered when their turn comes, in the order of creation
 //	j:open                hash    function:container -> its open job
 //	j:seq                 hash    function:container -> number of its last job
