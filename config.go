@@ -137,8 +137,8 @@ type Config struct {
 	EventRetention  time.Duration `env:"EVENT_RETENTION" envDefault:"168h"`    // of the stream of all events; 0 keeps its newest 20,000
 
 	// Workers
-	HighCPU      float64       `env:"HIGH_WATER_CPU" envDefault:"90"`    // percent of a node's CPU over a minute, above which it takes no more containers; 0 is never
-	HighMemory   float64       `env:"HIGH_WATER_MEMORY" envDefault:"90"` // the same of its memory
+	HighCPU      float64       `env:"HIGH_WATER_CPU"`                    // percent of a node's CPU over five minutes, above which it takes no more containers; off if missing, for a compile alone may reach it
+	HighMemory   float64       `env:"HIGH_WATER_MEMORY" envDefault:"90"` // the same of its memory now; 0 is never
 	HighDisk     float64       `env:"HIGH_WATER_DISK" envDefault:"85"`   // the same of the disk of its engine's data directory
 	PressureStop bool          `env:"PRESSURE_STOP"`                     // where a node's memory stays above its mark, save and stop the containers there that were used least lately
 	CPUPinned    time.Duration `env:"CPU_PINNED_AFTER" envDefault:"1h"`  // time at its CPU limit after which a container is reported, in whole minutes, or in steps of 10 s below a minute; 0 turns it off

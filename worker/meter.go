@@ -46,7 +46,7 @@ type measurement struct {
 }
 
 func newMeter(w *Worker) *meter {
-	return &meter{w: w, machine: machine{proc: w.cfg.HostProc, minuteOfReads: int(time.Minute / measureEvery)}, high: map[string]time.Time{}, all: map[string]*measurement{}}
+	return &meter{w: w, machine: machine{proc: w.cfg.HostProc, reads: int(ide.CPUOver / measureEvery)}, high: map[string]time.Time{}, all: map[string]*measurement{}}
 }
 
 // Measure reads everything once and reports it. An engine that does not answer
@@ -104,7 +104,7 @@ func (m *meter) report(ctx context.Context, id, hostname string, u ide.NodeUse, 
 	if u.Cores > 0 {
 		used = u.CPU / u.Cores * 100
 	}
-	u.Above = m.w.cfg.HighWater.Above(u, m.machine.overMinute(used), m.last.Above)
+	u.Above = m.w.cfg.HighWater.Above(u, m.machine.recently(used), m.last.Above)
 	u.Pressure = m.pressure(u)
 	node := ide.Node{ID: id, Hostname: hostname}
 	if !slices.Equal(u.Pressure, m.last.Pressure) { // it is told of, so Swarm's view of it is needed
