@@ -65,10 +65,10 @@ var CreateContainer = define(Function[CreateContainerArgs]{
 	Expect: []ide.Status{ide.Starting, ide.Running},
 	Admit:  admitCreate,
 	Run: func(ctx context.Context, d *Deps, a CreateContainerArgs) error {
-		return start(ctx, d, a.ID, a.Run, "container-create")
+		return start(ctx, d, a.ID, "container-create")
 	},
 	Fail: func(ctx context.Context, d *Deps, a CreateContainerArgs, cause *ide.Error) error {
-		return failStart(ctx, d, a.ID, a.Run, "container-create", cause)
+		return failStart(ctx, d, a.ID, runOf(ctx), "container-create", cause)
 	},
 	Again: func(ctx context.Context, d *Deps, p ide.Principal, a CreateContainerArgs) (store.Admitted, error) {
 		return StartContainer.Enqueue(ctx, d, p, &StartContainerArgs{ID: a.ID})

@@ -47,7 +47,7 @@ var MoveContainer = define(Function[MoveContainerArgs]{
 })
 
 func (a MoveContainerArgs) rerun() rerun {
-	return rerun{stop: StopContainerArgs{ID: a.ID, Run: a.Run, Reason: ide.Manual}, by: moveName, only: a.To, not: a.From, said: "It is started on another node."}
+	return rerun{stop: StopContainerArgs{ID: a.ID, Run: a.Run, Reason: ide.Manual}, by: moveName, only: a.To, not: []string{a.From}, said: "It is started on another node."}
 }
 
 func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerArgs) (store.Admission, error) {
@@ -71,7 +71,7 @@ func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerAr
 		}
 		a.To = n.ID
 	}
-	if err := d.Store.FitsElsewhere(ctx, c, a.From, a.To); err != nil {
+	if err := d.Store.FitsElsewhere(ctx, c, []string{a.From}, a.To); err != nil {
 		return store.Admission{}, err
 	}
 	return store.Admission{
@@ -90,10 +90,11 @@ func move(ctx context.Context, d *Deps, a MoveContainerArgs) error { return d.an
 
 // rerun is a stop of a run and the start of the next, in one job.
 type rerun struct {
-	stop      StopContainerArgs // the first half
-	by        string            // the function
-	only, not string            // nodes, by engine ID, for the second half; empty is any and none
-	said      string            // of the event with which the second half begins
+	stop StopContainerArgs // the first half
+	by   string            // the function
+	only string            // the node for the second half, by engine ID; empty is any
+	not  []string          // those that will not do
+	said string            // of the event with which the second half begins
 }
 
 // rerunFunctions are those whose jobs stop a run and start the next.
@@ -109,9 +110,11 @@ func (d *Deps) anew(ctx context.Context, a rerun) error {
 	begun := runOf(ctx) != a.stop.Run
 	// from here until the next run is its own, the state may be that of either half
 	Aim(ctx, func(run int, s ide.Status) bool {
+		at := runOf(ctx) // and the next, for a moment
 		return run == a.stop.Run && !begun && slices.Contains([]ide.Status{ide.Stopping, ide.Stopped}, s) ||
-			run == a.stop.Run+1 && slices.Contains([]ide.Status{ide.Starting, ide.Running}, s)
+			run > a.stop.Run && (run == at || run == at+1) && slices.Contains([]ide.Status{ide.Starting, ide.Running}, s)
 	})
+	Bind(ctx, a.only)
 	if !begun {
 		if c.Run != a.stop.Run || c.Status != ide.Stopping && c.Status != ide.Stopped {
 			return errSuperseded
@@ -125,7 +128,7 @@ func (d *Deps) anew(ctx context.Context, a rerun) error {
 			return err
 		}
 	}
-	return start(ctx, d, c.ID, a.stop.Run+1, a.by)
+	return start(ctx, d, c.ID, a.by)
 }
 
 // failAnew cleans up after the half that has failed.
@@ -152,11 +155,7 @@ func (d *Deps) placeAnew(ctx context.Context, a rerun) error {
 	case c.Run != a.stop.Run:
 		return errSuperseded // somebody else has started it
 	}
-	run := 0
-	adm := anotherRun(d, ide.Principal{Name: r.held.Job.Owner, Role: ide.Admin}, c, false, &run, func(*ide.Container) error { return nil })
-	adm.Function, adm.By = a.by, ide.Principal{Name: r.held.Job.Owner, Role: ide.Admin}
-	adm.MaxPerKey, adm.Only, adm.Not, adm.Message = 0, a.only, a.not, a.said
-	c, err = d.Store.GoOn(ctx, r.held.Job.ID, adm)
+	err = d.placeNext(ctx, c, a, down)
 	var e *ide.Error
 	if errors.As(err, &e) && e.Code == ide.ResourceLimitExceeded {
 		if r.placing() >= placeAttempts {
@@ -164,6 +163,18 @@ func (d *Deps) placeAnew(ctx context.Context, a rerun) error {
 		}
 		return ide.Transient(e.Code, err, "%s", e.Message)
 	}
+	return err
+}
+
+// placeNext begins the next run of a container, as the job's own, if may, which sees
+// the record last, agrees.
+func (d *Deps) placeNext(ctx context.Context, c ide.Container, a rerun, may func(*ide.Container) error) error {
+	r := ctx.Value(runningKey{}).(*running)
+	run := 0
+	adm := anotherRun(d, ide.Principal{Name: r.held.Job.Owner, Role: ide.Admin}, c, false, &run, may)
+	adm.Function, adm.By = a.by, ide.Principal{Name: r.held.Job.Owner, Role: ide.Admin}
+	adm.MaxPerKey, adm.Only, adm.Not, adm.Message = 0, a.only, a.not, a.said
+	c, err := d.Store.GoOn(ctx, r.held.Job.ID, adm)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ var RestoreContainer = define(Function[RestoreContainerArgs]{
 			return store.Admission{}, state(c, "Its workspace is kept nowhere.")
 		}
 		return anotherRun(d, p, c, false, &a.Run, func(c *ide.Container) error {
+			if err := down(c); err != nil {
+				return err
+			}
 			if c.Unsaved {
 				return state(*c, "Its node holds files that could not be saved. Start it to keep them, or give them up with a forced stop.")
 			}
@@ -49,10 +52,10 @@ var RestoreContainer = define(Function[RestoreContainerArgs]{
 		if err := d.goBack(ctx, a); err != nil {
 			return err
 		}
-		return start(ctx, d, a.ID, a.Run, "container-restore")
+		return start(ctx, d, a.ID, "container-restore")
 	},
 	Fail: func(ctx context.Context, d *Deps, a RestoreContainerArgs, cause *ide.Error) error {
-		return failStart(ctx, d, a.ID, a.Run, "container-restore", cause)
+		return failStart(ctx, d, a.ID, runOf(ctx), "container-restore", cause)
 	},
 })
 

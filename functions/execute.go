@@ -10,6 +10,7 @@ import (
 
 	"berth/internal/ide"
 	"berth/internal/store"
+	"berth/internal/swarm"
 	"berth/queue"
 )
 
@@ -139,6 +140,11 @@ func (r *running) finish(ctx context.Context, d *Deps, log logger, err error) er
 		log.Info("job superseded")
 		return r.end(ctx, d, ide.JobCanceled)
 	}
+	if !h.Failing && errors.Is(err, swarm.ErrUnreachable) && time.Since(h.Job.QueuedAt) < uncountedFor {
+		wait := backoff(r.failures())
+		log.Warn("no engine answers, the job is handed back", "err", err, "wait", wait)
+		return again(ctx, d, h, wait, true, err)
+	}
 	if !h.Failing && e.Code != ide.Canceled && !e.Permanent && h.Job.Attempt < r.info.Attempts {
 		wait := backoff(h.Job.Attempt)
 		log.Warn("job is tried again", "err", err, "wait", wait)
@@ -214,6 +220,22 @@ func (r *running) handBack(ctx context.Context, d *Deps) error {
 	}
 	wake(ctx, d, waiting)
 	return nil
+}
+
+// uncountedFor is how long a job's attempts do not count that end because no engine
+// answers here: a worker elsewhere may have one.
+const uncountedFor = time.Hour
+
+// failures counts the steps that have failed within the present attempt, which was
+// taken back as often.
+func (r *running) failures() int {
+	n := 0
+	for _, s := range r.held.Job.Steps {
+		if s.Attempt == r.held.Job.Attempt && s.Status == ide.StepFailed {
+			n++
+		}
+	}
+	return max(n, 1)
 }
 
 // waits is the error of a function that can go on only when other jobs have

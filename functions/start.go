@@ -12,11 +12,10 @@ import (
 	"berth/internal/swarm"
 )
 
-// start brings a run of a container up: the work of container-create and
-// container-start. Every step may run twice, and late: what is there already
-// is adopted, and once a stop has removed the run's secret no step can make a
-// service again.
-func start(ctx context.Context, d *Deps, id string, run int, by string) error {
+// startRun brings a run of a container up on its node. Every step may run twice,
+// and late: what is there already is adopted, and once a stop has removed the run's
+// secret no step can make a service again.
+func startRun(ctx context.Context, d *Deps, id string, run int, by string) error {
 	c, err := d.Store.Container(ctx, id)
 	if err != nil {
 		return err
@@ -58,6 +57,9 @@ func start(ctx context.Context, d *Deps, id string, run int, by string) error {
 		}},
 		{"task", func(ctx context.Context) (err error) {
 			task, err = d.Swarm.WaitRunning(ctx, c, func(message string) { Progress(ctx, message) })
+			if errors.Is(err, swarm.ErrTaskEnded) && !ide.IsPermanent(err) { // the next attempt needs a service with attempts of its own
+				return errors.Join(err, d.Swarm.RemoveService(ctx, id, run))
+			}
 			return err
 		}},
 		{"agent", func(ctx context.Context) (err error) {

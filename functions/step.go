@@ -25,8 +25,9 @@ type running struct {
 
 	settled atomic.Bool // the job's purpose is reached: nobody can supersede or cancel it
 
-	aim  atomic.Pointer[aim] // in the place of the function's Expect
-	next atomic.Int64        // the container's run that the job has begun itself
+	aim   atomic.Pointer[aim]    // in the place of the function's Expect
+	bound atomic.Pointer[string] // the only node that will do; nil or empty is any
+	next  atomic.Int64           // the container's run that the job has begun itself
 }
 
 // aim says in which states of its container a job still has something to do.
@@ -105,6 +106,11 @@ func Settle(ctx context.Context) {
 // other it is superseded.
 func Aim(ctx context.Context, a aim) {
 	ctx.Value(runningKey{}).(*running).aim.Store(&a)
+}
+
+// Bind says that only one node will do for what the job starts; empty is any.
+func Bind(ctx context.Context, node string) {
+	ctx.Value(runningKey{}).(*running).bound.Store(&node)
 }
 
 // Progress shows how far the present step is.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -67,17 +69,16 @@ func reconcile(ctx context.Context, d *Deps) error {
 	if err != nil {
 		return err
 	}
-	down := func(node string) bool { // seen twice, some seconds apart
-		for _, n := range reported {
-			if n.ID == node {
-				return n.State == "down" && view.Nodes[node].State == "down"
-			}
+	now := slices.Collect(maps.Values(view.Nodes))
+	fate := func(node string) ide.Fate { // not up only if it was seen so twice, some seconds apart
+		if ide.FateOf(reported, node) == ide.NodeUp {
+			return ide.NodeUp
 		}
-		return false
+		return ide.FateOf(now, node)
 	}
 	var failed error
 	done := 0
-	for _, v := range compare(view, were, down, time.Now()) {
+	for _, v := range compare(view, were, fate, time.Now()) {
 		ok, err := d.carryOut(ctx, v, were)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", v, err))

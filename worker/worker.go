@@ -107,14 +107,20 @@ func (w *Worker) webhooks(ctx context.Context) {
 }
 
 // place is what decides which queues a worker serves: its node's while it is
-// known, and the shared ones while the engine there is a manager, for no other
-// can write to the Swarm.
+// known, and the shared ones while the engine there is a manager that answers, for
+// no other can write to the Swarm.
 type place struct {
 	node    string
 	manager bool
 }
 
-func (w *Worker) place() place { return place{w.Node(), w.node.manager.Load()} }
+// silentReports is how many times in a row an engine may not answer before its
+// worker leaves the shared queues to others.
+const silentReports = 2
+
+func (w *Worker) place() place {
+	return place{w.Node(), w.node.manager.Load() && w.node.silent.Load() < silentReports}
+}
 
 // pool is some slots and the queues that they are for.
 type pool struct {

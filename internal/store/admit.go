@@ -32,13 +32,13 @@ type Admission struct {
 	Edit      func(*ide.Container) error // changes the present record; not called when a job of the pair is open; nil changes nothing
 	Message   string                     // of the event that tells of a change of state
 
-	Reserve   bool   // take a place on a node, within the owner's quota
-	MaxPerKey int    // live containers of the owner; 0 is any number
-	Pack      bool   // fill nodes one by one instead of spreading
-	Place     bool   // with Reserve: the workspace's place must be nobody else's while it is live
-	Only      string // with Reserve: the only node that will do, by its engine ID; empty is any
-	Not       string // with Reserve: the one that will not
-	Force     bool   // sets the job's force flag, also on an open one
+	Reserve   bool     // take a place on a node, within the owner's quota
+	MaxPerKey int      // live containers of the owner; 0 is any number
+	Pack      bool     // fill nodes one by one instead of spreading
+	Place     bool     // with Reserve: the workspace's place must be nobody else's while it is live
+	Only      string   // with Reserve: the only node that will do, by its engine ID; empty is any
+	Not       []string // with Reserve: those that will not
+	Force     bool     // sets the job's force flag, also on an open one
 
 	Webhook *ide.Webhook // with New: an endpoint that hears of it; nil is none
 	Trace   string       // of the request that asks

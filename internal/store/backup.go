@@ -41,6 +41,8 @@ var leftOut = map[string]string{
 	"nodes:known":             "workers publish it",
 	"join":                    "workers publish it",
 	"cap":                     "workers publish it",
+	"nodes:failing":           "counted anew",
+	"nodes:resting":           "of minutes",
 	"nodes:high":              "workers publish it",
 	"nodes:pressure":          "workers publish it",
 	"addresses":               "workers publish it",

@@ -25,6 +25,8 @@ package store
 //	nodes                 hash    node ID -> JSON of ide.Node
 //	nodes:down            set     node IDs of which it was told that they are down
 //	nodes:high            hash    node ID -> "at resource text" of those above a high-water mark
+//	nodes:failing         hash    node ID -> starts in a row that failed there and not on another
+//	nodes:resting         hash    node ID -> until when nothing is put there, because of that (ms)
 //	nodes:pressure        hash    node ID -> what it is short of, as last told, by commas
 //	use:<node>            string  JSON of ide.NodeUse, for a day
 //	use:<node>:c          hash    container ID -> JSON of ide.ContainerUse, of those on the node, for a day
@@ -100,6 +102,8 @@ const (
 	downKey       = prefix + "nodes:down"
 	highKey       = prefix + "nodes:high"
 	pressureKey   = prefix + "nodes:pressure"
+	failingKey    = prefix + "nodes:failing"
+	restingKey    = prefix + "nodes:resting"
 	addressesKey  = prefix + "addresses"
 	capKey        = prefix + "cap"
 	resCPUKey     = prefix + "res:cpu"

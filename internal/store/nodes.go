@@ -49,13 +49,20 @@ return {'ok'}
 // it; a node that is no longer named is forgotten. What went down, and what
 // came back, is told.
 func (s *Store) PublishNodes(ctx context.Context, nodes []ide.Node) error {
+	rests, err := s.resting(ctx)
+	if err != nil {
+		return err
+	}
 	args := []any{s.cfg.EventsKept}
 	for _, n := range nodes {
+		if until, ok := rests[n.ID]; ok {
+			n.RestsUntil = &until
+		}
 		free := fmt.Sprintf("%d %d %d %d %d %s", max(n.CPU-n.ForeignCPU, 0), max(n.Memory-n.ForeignMemory, 0),
 			max(n.CPU, 1), max(n.Memory, 1), ms(n.At), flag(n.Placeable()))
 		args = append(args, n.ID, encode(n), free, n.State, nodeEvent(n, ide.TypeNodeDown, "does not answer Swarm any more."), nodeEvent(n, ide.TypeNodeUp, "is ready again."))
 	}
-	_, err := s.run(ctx, publishScript, []string{nodesKey, capKey, downKey, highKey, pressureKey}, args...)
+	_, err = s.run(ctx, publishScript, []string{nodesKey, capKey, downKey, highKey, pressureKey}, args...)
 	return err
 }
 
