@@ -79,7 +79,9 @@ func judgeOne(status ide.Status, change func(*swarm.View), edits ...func(*store.
 			all = nil
 		}
 	}
-	return compare(v, all, func(n string) ide.Fate { return cmp.Or(map[string]ide.Fate{"lost": ide.NodeIsDown, "gone": ide.NodeGone}[n], ide.NodeUp) }, someTime)
+	return compare(v, all, func(n string) ide.Fate {
+		return cmp.Or(map[string]ide.Fate{"lost": ide.NodeIsDown, "gone": ide.NodeGone}[n], ide.NodeUp)
+	}, someTime)
 }
 
 func deeds(list []verdict) string {

@@ -77,6 +77,13 @@ func reconcile(ctx context.Context, d *Deps) error {
 		return ide.FateOf(now, node)
 	}
 	var failed error
+	for _, f := range view.Foreign {
+		if first, err := d.Store.First(ctx, "foreign:"+f.EngineID); err != nil {
+			failed = errors.Join(failed, err)
+		} else if first {
+			d.Log.Warn("service has berth's labels and is not berth's: it is left alone", "service", f.Name, "id", f.EngineID)
+		}
+	}
 	done := 0
 	for _, v := range compare(view, were, fate, time.Now()) {
 		ok, err := d.carryOut(ctx, v, were)

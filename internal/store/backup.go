@@ -41,6 +41,7 @@ var leftOut = map[string]string{
 	"nodes:known":             "workers publish it",
 	"join":                    "workers publish it",
 	"cap":                     "workers publish it",
+	"told:<what>":             "said again once",
 	"nodes:failing":           "counted anew",
 	"nodes:resting":           "of minutes",
 	"nodes:high":              "workers publish it",

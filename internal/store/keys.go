@@ -55,6 +55,7 @@ package store
 //	keys:used             hash    name of an API key -> when it was last used (ms)
 //	session:<id>          hash    key (name of an API key), proof, expires (ms); id is the SHA-256 of the browser's token
 //	workers               hash    worker ID -> JSON of ide.Worker
+//	told:<what>           string  it was said once, and is not for 30 days
 //	hooks, hooks:n:<owner>
 //	                      set     webhook IDs: all, an owner's standing ones
 //	hooks:all, hooks:o:<owner>, hooks:c:<container>
@@ -83,6 +84,7 @@ func hookQueueKey(id string) string         { return hookKey(id) + ":q" }
 func hookLogKey(id string) string           { return hookKey(id) + ":log" }
 func deliveryKey(hook, event string) string { return hookKey(hook) + ":d:" + event }
 func standingKey(owner string) string       { return prefix + "hooks:n:" + owner }
+func toldKey(what string) string            { return prefix + "told:" + what }
 func purgedKey(id string) string            { return prefix + "purged:" + id }
 
 func useKey(node string) string          { return prefix + "use:" + node }

@@ -93,3 +93,9 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	t, err := s.rdb.Time(ctx).Result()
 	return t.UTC(), down(err)
 }
+
+// First says whether something is said for the first time within 30 days.
+func (s *Store) First(ctx context.Context, what string) (bool, error) {
+	ok, err := s.rdb.SetNX(ctx, toldKey(what), "1", 30*24*time.Hour).Result()
+	return ok, down(err)
+}
