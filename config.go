@@ -59,7 +59,7 @@ type Config struct {
 	// Keys and limits
 	APIKey     string   `env:"API_KEY"`                     // one admin key, at least 32 characters
 	APIKeys    string   `env:"API_KEYS"`                    // name:role:key, by commas; roles are admin, client and viewer
-	SecretKeys []string `env:"SECRET_KEY"`                  // at least 32 characters; the first seals, all open, by commas
+	SecretKeys []string `env:"SECRET_KEY"`                  // at least 32 characters; the first seals, all open, by commas; a new one goes second, then first
 	RateLimit  int      `env:"RATE_LIMIT" envDefault:"100"` // requests a minute of one key, or of one address without a key; 0 is any number
 	Proxies    []string `env:"TRUSTED_PROXIES"`             // addresses and networks of proxies whose X-Forwarded headers are believed, by commas
 	Origins    []string `env:"CORS_ORIGINS"`                // https://host of other sites whose pages may use the API with a key, by commas

@@ -155,7 +155,7 @@ func (d *Deps) bringDown(ctx context.Context, a StopContainerArgs, c ide.Contain
 	if err := d.removeVolume(ctx, c, kept...); err != nil {
 		return c, err
 	}
-	now, end := time.Now().UTC(), ide.Stopped
+	now, end := d.Store.Time(ctx), ide.Stopped
 	if a.Cause != nil {
 		end, said = ide.Failed, a.Cause.Message+" "+said
 	}
@@ -216,7 +216,7 @@ func (d *Deps) saveForStop(ctx context.Context, a StopContainerArgs, c ide.Conta
 // late says whether a stop has tried for as long as it may.
 func (d *Deps) late(ctx context.Context) bool {
 	job := ctx.Value(runningKey{}).(*running).held.Job
-	return time.Since(job.QueuedAt) > d.SaveDeadline
+	return d.Store.Time(ctx).Sub(job.QueuedAt) > d.SaveDeadline
 }
 
 // unsaved is the error of a stop whose save did not succeed. It parks the

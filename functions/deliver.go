@@ -60,7 +60,7 @@ func nudge(ctx context.Context, d *Deps, job string) {
 // the process that admitted it died before it could deliver. Every worker
 // calls it every few seconds.
 func DeliverDue(ctx context.Context, d *Deps) error {
-	due, err := d.Store.Due(ctx, time.Now(), 1000)
+	due, err := d.Store.Due(ctx, d.Store.Time(ctx), 1000)
 	if err != nil {
 		return err
 	}

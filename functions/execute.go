@@ -140,7 +140,7 @@ func (r *running) finish(ctx context.Context, d *Deps, log logger, err error) er
 		log.Info("job superseded")
 		return r.end(ctx, d, ide.JobCanceled)
 	}
-	if !h.Failing && errors.Is(err, swarm.ErrUnreachable) && time.Since(h.Job.QueuedAt) < uncountedFor {
+	if !h.Failing && errors.Is(err, swarm.ErrUnreachable) && d.Store.Time(ctx).Sub(h.Job.QueuedAt) < uncountedFor {
 		wait := backoff(r.failures())
 		log.Warn("no engine answers, the job is handed back", "err", err, "wait", wait)
 		return again(ctx, d, h, wait, true, err)
@@ -198,7 +198,7 @@ func (r *running) lostOr(err error) error {
 
 // again ends an attempt that is to be followed by another.
 func again(ctx context.Context, d *Deps, h *store.Held, wait time.Duration, uncount bool, cause error) error {
-	waiting, err := h.Retry(context.WithoutCancel(ctx), time.Now().Add(wait).UTC(), uncount)
+	waiting, err := h.Retry(context.WithoutCancel(ctx), d.Store.Time(ctx).Add(wait), uncount)
 	if errors.Is(err, store.ErrLost) {
 		return nil
 	}
@@ -211,7 +211,7 @@ func (r *running) handBack(ctx context.Context, d *Deps) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	r.endStep(ide.Errorf(ide.Internal, "The worker shut down; another goes on."))
-	waiting, err := r.held.Retry(ctx, time.Now().UTC(), true)
+	waiting, err := r.held.Retry(ctx, d.Store.Time(ctx), true)
 	if err != nil {
 		return r.lostOr(err)
 	}
@@ -255,7 +255,7 @@ func waitForJobs() error { return &waits{lookEvery} }
 
 // wait ends the attempt of a job that waits for others.
 func (r *running) wait(ctx context.Context, d *Deps, look time.Duration) error {
-	waiting, err := r.held.Wait(context.WithoutCancel(ctx), time.Now().Add(look).UTC())
+	waiting, err := r.held.Wait(context.WithoutCancel(ctx), d.Store.Time(ctx).Add(look))
 	if err != nil {
 		return r.lostOr(err)
 	}

@@ -177,7 +177,7 @@ func (f *Function[A]) Enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 // enqueue is Enqueue, for an instant of the function's schedule if there is
 // one.
 func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *A, instant time.Time) (store.Admitted, error) {
-	key, digest, err := idempotency(d, f.Name, a)
+	key, digests, err := idempotency(d, f.Name, a)
 	if err != nil {
 		return store.Admitted{}, err
 	}
@@ -185,7 +185,7 @@ func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 		if key == "" {
 			return "", nil
 		}
-		return d.Store.Answered(ctx, p.Name, key, digest)
+		return d.Store.Answered(ctx, p.Name, key, digests)
 	}
 	if !f.Created {
 		// before the state is looked at, which the first request may have changed
@@ -202,7 +202,7 @@ func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 		return store.Admitted{}, err
 	}
 	adm.Function, adm.Queue, adm.MaxAttempts, adm.By, adm.Args = f.Name, f.Queue, f.Attempts, p, a
-	adm.IdempotencyKey, adm.Digest, adm.Answer, adm.Instant = key, digest, f.answer, instant
+	adm.IdempotencyKey, adm.Digests, adm.Answer, adm.Instant = key, digests, f.answer, instant
 	adm.Trace = traceOf(ctx)
 	if f.Queue == queue.OnNode {
 		adm.Queue = "" // owners take no turns there: a node that is away would hold up the others

@@ -3,7 +3,6 @@ package functions
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"berth/internal/ide"
 )
@@ -89,7 +88,7 @@ func (d *Deps) bringBack(ctx context.Context, c ide.Container) error {
 	}
 	c.Webhook = "" // it has gone with Redis
 	if c.Unsaved {
-		now := time.Now().UTC()
+		now := d.Store.Time(ctx)
 		c.NextTry = &now
 	}
 	made, err := d.Store.Restore(ctx, c, next, d.S3.Place(c) != nil, "Brought back from Swarm: Redis had lost it.")

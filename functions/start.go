@@ -100,7 +100,7 @@ func startRun(ctx context.Context, d *Deps, id string, run int, by string) error
 			return err
 		}
 	}
-	now := time.Now().UTC()
+	now := d.Store.Time(ctx)
 	c, err = d.Store.Move(ctx, id, run, ide.Running, by, "All three URLs answer.", func(c *ide.Container) {
 		if c.StartedAt == nil {
 			c.StartedAt = &now
@@ -177,9 +177,8 @@ func (d *Deps) restored(ctx context.Context, c ide.Container, a agent) error {
 // the container gets.
 func (d *Deps) secrets(c ide.Container) (s ide.Secrets, data []byte, err error) {
 	if err := d.Box.Open(sealContext(c.ID), c.Sealed, &s); err != nil {
-		e := ide.Errorf(ide.ContainerStartFailed, "The container's secrets cannot be opened: SECRET_KEY was changed without keeping the old one.")
-		e.Err = err
-		return s, nil, e
+		// while the key is changed another process may have it, or this one when it is started anew
+		return s, nil, ide.Transient(ide.ContainerStartFailed, err, "The container's secrets cannot be opened with any SECRET_KEY of this process.")
 	}
 	told := ide.AgentConfig{Secrets: s, Place: d.S3.Place(c), Probe: c.Probe}
 	if told.Place != nil {
@@ -234,7 +233,7 @@ func (d *Deps) removeEarlier(ctx context.Context, c ide.Container) error {
 // failStart marks a run as failed and removes what was made of it. The config
 // stays: it is the record, and the container can be started again.
 func failStart(ctx context.Context, d *Deps, id string, run int, by string, cause *ide.Error) error {
-	now := time.Now().UTC()
+	now := d.Store.Time(ctx)
 	c, err := d.Store.MoveFrom(ctx, id, run, []ide.Status{ide.Starting}, ide.Failed, by, cause.Message, func(c *ide.Container) {
 		c.Error, c.StoppedAt, c.ShutdownReason, c.Address = public(startError(cause)), &now, ide.ByError, ""
 	})

@@ -55,6 +55,10 @@ func reconcile(ctx context.Context, d *Deps) error {
 			return err
 		}
 	}
+	clock, err := d.Store.Clock(ctx)
+	if err != nil {
+		return err
+	}
 	// records first and once more: what has not changed in between was so while
 	// Swarm was read
 	were, err := d.Store.Census(ctx)
@@ -85,7 +89,7 @@ func reconcile(ctx context.Context, d *Deps) error {
 		}
 	}
 	done := 0
-	for _, v := range compare(view, were, fate, time.Now()) {
+	for _, v := range compare(view, were, fate, clock) {
 		ok, err := d.carryOut(ctx, v, were)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", v, err))

@@ -68,7 +68,7 @@ func (m *meter) Measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	u.Storage = info.Storage
+	u.Storage, u.At = info.Storage, m.w.deps.Store.Shared(ctx, u.At)
 	past, failed := m.containers(ctx, &u)
 	if err := m.report(ctx, id, info.Hostname, u, past); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (m *meter) recall(ctx context.Context, id string) error {
 		return err
 	}
 	m.node = newHistory(id)
-	if ok && time.Since(last.At) < relief {
+	if ok && m.w.deps.Store.Time(ctx).Sub(last.At) < relief {
 		m.last = ide.NodeUse{Above: last.Above}
 		for _, r := range last.Pressure {
 			m.high[r] = last.At
@@ -250,7 +250,7 @@ func (m *meter) find(ctx context.Context, l swarm.LocalContainer, cores float64)
 	if cpu > 0 {
 		c.cpu = float64(cpu) / 1e9
 	}
-	if was, ok := m.was[l.Container]; ok && was.Run == l.Run && time.Since(was.At) < 2*relief {
+	if was, ok := m.was[l.Container]; ok && was.Run == l.Run && m.w.deps.Store.Time(ctx).Sub(was.At) < 2*relief {
 		c.use.Pinned, c.use.Told, c.past.known = was.Pinned, was.Told, true
 	}
 	delete(m.was, l.Container)
@@ -272,7 +272,7 @@ func (m *meter) one(ctx context.Context, engineID string, c *measurement, restar
 	}
 	rate := func(now, before int64) float64 { return max(float64(now-before)/span, 0) }
 	u := &c.use
-	u.At, u.Run, u.Restarts, u.PIDs, u.Memory = s.At.UTC(), c.run, restarts, s.PIDs, s.Memory
+	u.At, u.Run, u.Restarts, u.PIDs, u.Memory = m.w.deps.Store.Shared(ctx, s.At.UTC()), c.run, restarts, s.PIDs, s.Memory
 	u.Cores = (s.CPU - last.CPU).Seconds() / span
 	if u.CPU = 0; c.cpu > 0 {
 		u.CPU = u.Cores / c.cpu * 100
@@ -286,7 +286,7 @@ func (m *meter) one(ctx context.Context, engineID string, c *measurement, restar
 	past, minute := c.past.add(sample)
 	switch {
 	case m.pinStep() == measureEvery:
-		sample.At = last.At.UTC() // when it began
+		sample.At = m.w.deps.Store.Shared(ctx, last.At.UTC()) // when it began
 		return past, m.pinned(ctx, c, sample)
 	case minute != nil:
 		return past, m.pinned(ctx, c, *minute)

@@ -54,7 +54,7 @@ func (w *Worker) report(ctx context.Context) error {
 		w.node.silent.Add(1)
 	}
 	me := ide.Worker{ID: w.id, Node: info.NodeID, Manager: err == nil && info.Manager, Engine: err == nil && info.SwarmActive,
-		Filtered: w.node.filtered.Load(), Egress: w.cfg.Guard.Refuses(), Version: w.cfg.Version, At: time.Now().UTC()}
+		Filtered: w.node.filtered.Load(), Egress: w.cfg.Guard.Refuses(), Version: w.cfg.Version, At: w.deps.Store.Time(ctx)}
 	if err == nil {
 		me.Missing, err = w.missing(ctx)
 	}
@@ -141,7 +141,7 @@ func (w *Worker) publish(ctx context.Context) error {
 		nodes[i].Filtered = slices.ContainsFunc(workers, func(o ide.Worker) bool {
 			return o.Node == n.ID && (o.Filtered || !w.cfg.Guard.cfg.Isolation) && (o.Egress || !w.cfg.Guard.cfg.Egress)
 		}) || !w.cfg.Guard.cfg.Isolation && !w.cfg.Guard.cfg.Egress
-		nodes[i].At = time.Now().UTC()
+		nodes[i].At = w.deps.Store.Time(ctx)
 	}
 	before, err := w.deps.Store.Nodes(ctx)
 	if err != nil {

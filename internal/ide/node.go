@@ -113,5 +113,5 @@ type Worker struct {
 	Address  string    `json:"address,omitempty"` // host:port on the overlay where it gives them to other workers
 	Version  string    `json:"version"`
 	Missing  []string  `json:"missing,omitempty"` // images of templates that its node does not have
-	At       time.Time `json:"at"`                // by its own clock
+	At       time.Time `json:"at"`                // by the clock that all share, as all times
 }

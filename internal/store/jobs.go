@@ -84,7 +84,7 @@ func (s *Store) jobs(ctx context.Context, ids []string) ([]ide.Job, error) {
 // Cancel marks an open job: a queued one ends as soon as a worker sees it, a
 // running one at its next step. An ended one is a CONFLICT.
 func (s *Store) Cancel(ctx context.Context, id string) error {
-	got, err := s.run(ctx, cancelScript, []string{jobKey(id), dueKey}, id, ms(time.Now()))
+	got, err := s.run(ctx, cancelScript, []string{jobKey(id), dueKey}, id, ms(s.Time(ctx)))
 	if err == nil && got[0] == "ended" {
 		return ide.Errorf(ide.Conflict, "The job has ended.")
 	}
@@ -183,7 +183,7 @@ func (s *Store) Redeliver(ctx context.Context, id string, lost int) (next int, o
 // number.
 func (s *Store) Prune(ctx context.Context) (int, error) {
 	for total := 0; ; {
-		got, err := s.run(ctx, pruneScript, []string{endedKey}, ms(time.Now().Add(-s.cfg.JobRetention)))
+		got, err := s.run(ctx, pruneScript, []string{endedKey}, ms(s.Time(ctx).Add(-s.cfg.JobRetention)))
 		if err != nil {
 			return total, err
 		}

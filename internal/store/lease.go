@@ -53,7 +53,7 @@ func (s *Store) Take(ctx context.Context, id string, delivery int) (*Held, error
 	if err := json.Unmarshal([]byte(got[1]), &h.Job); err != nil {
 		return nil, fmt.Errorf("decode job %s: %w", id, err)
 	}
-	now := time.Now().UTC()
+	now := s.Time(ctx)
 	h.Args, h.Job.Status, h.Job.Attempt, h.Job.NextAttemptAt = []byte(got[2]), ide.JobRunning, atoi(got[3]), nil
 	h.Flags = Flags{Cancel: got[4] == "1", Force: got[5] == "1"}
 	h.Failing, h.Run, h.Delivery = got[6] == "1", atoi(got[7]), atoi(got[8])
@@ -92,7 +92,7 @@ func (h *Held) Wait(ctx context.Context, t time.Time) (waiting []string, err err
 
 // End ends the job. It returns the other open jobs of the container.
 func (h *Held) End(ctx context.Context, status ide.JobStatus) (waiting []string, err error) {
-	now := time.Now().UTC()
+	now := h.store.Time(ctx)
 	h.Job.Status, h.Job.FinishedAt, h.Job.NextAttemptAt = status, &now, nil
 	return h.save(ctx, now, counted)
 }
@@ -121,7 +121,7 @@ func (h *Held) save(ctx context.Context, at time.Time, uncount string) ([]string
 		added = tally(j)
 	}
 	args := []any{j.ID, h.token, h.store.cfg.LeaseTTL.Milliseconds(), encode(j), string(j.Status), ms(at), event, h.store.cfg.EventsKept, failing, uncount, ms(counts),
-		ms(time.Now()), window, h.store.cfg.Running}
+		ms(h.store.Time(ctx)), window, h.store.cfg.Running}
 	got, err := h.store.run(ctx, saveScript, []string{jobKey(j.ID), leaseKey(Target(j.ID))}, append(args, added...)...)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func (s *Store) NodeFailed(ctx context.Context, node string) error {
 		if n.ID != node {
 			continue
 		}
-		until, err := s.Now(ctx)
+		until, err := s.Clock(ctx)
 		if err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func (s *Store) resting(ctx context.Context) (map[string]time.Time, error) {
 	if err != nil || len(all) == 0 {
 		return nil, down(err)
 	}
-	now, err := s.Now(ctx)
+	now, err := s.Clock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -86,12 +86,6 @@ func (s *Store) resting(ctx context.Context) (map[string]time.Time, error) {
 		}
 	}
 	return until, nil
-}
-
-// Now is what Redis's clock says: the one that all processes share.
-func (s *Store) Now(ctx context.Context) (time.Time, error) {
-	t, err := s.rdb.Time(ctx).Result()
-	return t.UTC(), down(err)
 }
 
 // First says whether something is said for the first time within 30 days.

@@ -33,6 +33,7 @@ type Store struct {
 	cfg    Config
 	events feed[ide.Event]
 	logs   logFeed
+	time   clock
 }
 
 // New returns a Store on a connected client. Zero durations get defaults.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -60,5 +59,5 @@ return out
 // of the same owner that are to be delivered now. From then on they are due:
 // if they are not delivered, the ticker sees to it.
 func (s *Store) Turn(ctx context.Context, id string) (next []string, err error) {
-	return s.run(ctx, turnScript, []string{jobKey(id)}, id, ms(time.Now()), window, s.cfg.Running)
+	return s.run(ctx, turnScript, []string{jobKey(id)}, id, ms(s.Time(ctx)), window, s.cfg.Running)
 }
