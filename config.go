@@ -37,11 +37,12 @@ import (
 // file that holds the value, as Docker mounts secrets.
 type Config struct {
 	// Addresses and names
-	Listen          string `env:"LISTEN" envDefault:":8080"`                   // address of the HTTP server
-	Domain          string `env:"DOMAIN" envDefault:"localhost:8080"`          // host name of the API, with its port if that is not the scheme's own
-	ContainerDomain string `env:"CONTAINER_DOMAIN"`                            // containers answer under it; DOMAIN if missing
-	URLScheme       string `env:"URL_SCHEME"`                                  // http or https; http for localhost, https else
-	EdgeURL         string `env:"EDGE_URL" envDefault:"http://127.0.0.1:8080"` // where workers find the gateway (or Traefik), to see whether URLs answer
+	Listen          string        `env:"LISTEN" envDefault:":8080"`                   // address of the HTTP server
+	Domain          string        `env:"DOMAIN" envDefault:"localhost:8080"`          // host name of the API, with its port if that is not the scheme's own
+	ContainerDomain string        `env:"CONTAINER_DOMAIN"`                            // containers answer under it; DOMAIN if missing
+	URLScheme       string        `env:"URL_SCHEME"`                                  // http or https; http for localhost, https else
+	EdgeURL         string        `env:"EDGE_URL" envDefault:"http://127.0.0.1:8080"` // where workers find the gateway (or Traefik), to see whether URLs answer
+	GatewayGrace    time.Duration `env:"GATEWAY_GRACE" envDefault:"10s"`              // how long WebSockets may take to end after SIGTERM: their clients are told to leave, one after the other; 0 cuts them at once
 
 	// Log
 	LogLevel          string `env:"LOG_LEVEL" envDefault:"info"`           // debug, info, warn or error
@@ -314,7 +315,7 @@ func (c *Config) checkTimes() error {
 	for name, d := range map[string]time.Duration{
 		"IDLE_TIMEOUT": c.IdleTimeout, "MAX_IDLE_TIMEOUT": c.MaxIdleTimeout, "IDLE_WARNING": c.IdleWarning, "MAX_KEEPALIVE": c.MaxKeepalive,
 		"MAX_LIFETIME": c.MaxLifetime, "RECORD_RETENTION": c.RecordRetention, "EVENT_RETENTION": c.EventRetention,
-		"CPU_PINNED_AFTER": c.CPUPinned,
+		"CPU_PINNED_AFTER": c.CPUPinned, "GATEWAY_GRACE": c.GatewayGrace,
 	} {
 		if d < 0 || d > 0 && d < time.Second {
 			return fmt.Errorf("%s is %s; it is 0 or at least 1s", name, d)
@@ -420,7 +421,7 @@ func (c *Config) process(r process.Roles) process.Config {
 		Deps:  functions.Deps{Box: c.box, S3: c.s3, HTTP: functions.AgentClient(), Hooks: functions.WebhookClient(c.hookNets), Settings: c.settings()},
 		OpenAPI: openapi.Config{Keys: c.keys, Isolation: c.Isolation == "on", RateLimit: c.RateLimit, TrustedProxies: c.proxies, Origins: c.origins,
 			TLS: c.URLScheme == "https", QueueWrite: c.QueueWrite},
-		Gateway: gateway.Config{Domain: c.ContainerDomain, TrustedProxies: c.proxies},
+		Gateway: gateway.Config{Domain: c.ContainerDomain, TrustedProxies: c.proxies, Grace: c.GatewayGrace},
 		Swarm:   c.swarm(), Guard: c.guard(),
 		Worker: worker.Config{Concurrency: c.Concurrency, Grace: c.Grace, LogRate: c.LogRate, HostProc: c.HostProc,
 			HighWater: ide.HighWater{CPU: c.HighCPU, Memory: c.HighMemory, Disk: c.HighDisk}, PinnedAfter: c.CPUPinned},
