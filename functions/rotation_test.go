@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -75,4 +76,13 @@ func TestStartWithoutTheKeyIsTriedAgain(t *testing.T) {
 	b.must(err)
 	retry(t, Execute(t.Context(), &late, newest(job)), time.Second)
 	b.execute(job, ide.JobSucceeded)
+
+	// a key that never comes is the end of the start, and of what was made of it
+	out := b.create(CreateContainerRequest{})
+	b.must(b.rdb.HSet(t.Context(), "{berth}:j:"+out.Job.ID, "attempt", CreateContainer.Attempts-1).Err())
+	b.must(Execute(t.Context(), &late, newest(out.Job.ID)))
+	c := b.container(out.Container.ID)
+	if c.Status != ide.Failed || c.Error == nil || c.Error.Code != ide.ContainerStartFailed || !strings.Contains(c.Error.Message, "SECRET_KEY") {
+		t.Errorf("it is %s: %+v", c.Status, c.Error)
+	}
 }
