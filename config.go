@@ -37,11 +37,12 @@ import (
 // file that holds the value, as Docker mounts secrets.
 type Config struct {
 	// Addresses and names
-	Listen          string `env:"LISTEN" envDefault:":8080"`                   // address of the HTTP server
-	Domain          string `env:"DOMAIN" envDefault:"localhost:8080"`          // host name of the API, with its port if that is not the scheme's own
-	ContainerDomain string `env:"CONTAINER_DOMAIN"`                            // containers answer under it; DOMAIN if missing
-	URLScheme       string `env:"URL_SCHEME"`                                  // http or https; http for localhost, https else
-	EdgeURL         string `env:"EDGE_URL" envDefault:"http://127.0.0.1:8080"` // where workers find the gateway (or Traefik), to see whether URLs answer
+	Listen          string        `env:"LISTEN" envDefault:":8080"`                   // address of the HTTP server
+	Domain          string        `env:"DOMAIN" envDefault:"localhost:8080"`          // host name of the API, with its port if that is not the scheme's own
+	ContainerDomain string        `env:"CONTAINER_DOMAIN"`                            // containers answer under it; DOMAIN if missing
+	URLScheme       string        `env:"URL_SCHEME"`                                  // http or https; http for localhost, https else
+	EdgeURL         string        `env:"EDGE_URL" envDefault:"http://127.0.0.1:8080"` // where workers find the gateway (or Traefik), to see whether URLs answer
+	GatewayGrace    time.Duration `env:"GATEWAY_GRACE" envDefault:"10s"`              // how long WebSockets may take to end after SIGTERM: their clients are told to leave, one after the other; 0 cuts them at once
 
 	// Log
 	LogLevel          string `env:"LOG_LEVEL" envDefault:"info"`           // debug, info, warn or error
@@ -59,7 +60,7 @@ type Config struct {
 	// Keys and limits
 	APIKey     string   `env:"API_KEY"`                     // one admin key, at least 32 characters
 	APIKeys    string   `env:"API_KEYS"`                    // name:role:key, by commas; roles are admin, client and viewer
-	SecretKeys []string `env:"SECRET_KEY"`                  // at least 32 characters; the first seals, all open, by commas
+	SecretKeys []string `env:"SECRET_KEY"`                  // at least 32 characters; the first seals, all open, by commas; a new one goes second, then first
 	RateLimit  int      `env:"RATE_LIMIT" envDefault:"100"` // requests a minute of one key, or of one address without a key; 0 is any number
 	Proxies    []string `env:"TRUSTED_PROXIES"`             // addresses and networks of proxies whose X-Forwarded headers are believed, by commas
 	Origins    []string `env:"CORS_ORIGINS"`                // https://host of other sites whose pages may use the API with a key, by commas
@@ -137,14 +138,14 @@ type Config struct {
 	EventRetention  time.Duration `env:"EVENT_RETENTION" envDefault:"168h"`    // of the stream of all events; 0 keeps its newest 20,000
 
 	// Workers
-	HighCPU      float64       `env:"HIGH_WATER_CPU" envDefault:"90"`    // percent of a node's CPU over a minute, above which it takes no more containers; 0 is never
-	HighMemory   float64       `env:"HIGH_WATER_MEMORY" envDefault:"90"` // the same of its memory
+	HighCPU      float64       `env:"HIGH_WATER_CPU"`                    // percent of a node's CPU over five minutes, above which it takes no more containers; off if missing, for a compile alone may reach it
+	HighMemory   float64       `env:"HIGH_WATER_MEMORY" envDefault:"90"` // the same of its memory now; 0 is never
 	HighDisk     float64       `env:"HIGH_WATER_DISK" envDefault:"85"`   // the same of the disk of its engine's data directory
 	PressureStop bool          `env:"PRESSURE_STOP"`                     // where a node's memory stays above its mark, save and stop the containers there that were used least lately
 	CPUPinned    time.Duration `env:"CPU_PINNED_AFTER" envDefault:"1h"`  // time at its CPU limit after which a container is reported, in whole minutes, or in steps of 10 s below a minute; 0 turns it off
 	HostProc     string        `env:"HOST_PROC" envDefault:"/proc"`      // the machine's own /proc, where a worker in a container finds it
 
-	Concurrency int           `env:"WORKER_CONCURRENCY" envDefault:"64"` // functions at once in one worker
+	Concurrency int           `env:"WORKER_CONCURRENCY" envDefault:"64"` // functions at once in one worker; three quarters of them for one key; sweeps, and some stops, have slots beside them
 	Grace       time.Duration `env:"WORKER_GRACE" envDefault:"20s"`      // how long running functions may go on after SIGTERM
 
 	keys       []openapi.Key
@@ -314,7 +315,7 @@ func (c *Config) checkTimes() error {
 	for name, d := range map[string]time.Duration{
 		"IDLE_TIMEOUT": c.IdleTimeout, "MAX_IDLE_TIMEOUT": c.MaxIdleTimeout, "IDLE_WARNING": c.IdleWarning, "MAX_KEEPALIVE": c.MaxKeepalive,
 		"MAX_LIFETIME": c.MaxLifetime, "RECORD_RETENTION": c.RecordRetention, "EVENT_RETENTION": c.EventRetention,
-		"CPU_PINNED_AFTER": c.CPUPinned,
+		"CPU_PINNED_AFTER": c.CPUPinned, "GATEWAY_GRACE": c.GatewayGrace,
 	} {
 		if d < 0 || d > 0 && d < time.Second {
 			return fmt.Errorf("%s is %s; it is 0 or at least 1s", name, d)
@@ -416,11 +417,11 @@ func (c *Config) process(r process.Roles) process.Config {
 	p := process.Config{
 		Roles: r, Domain: c.Domain, Listen: c.Listen, ReadTimeout: c.ReadTimeout, NodeID: c.NodeID,
 		Redis: func(ctx context.Context, log *slog.Logger) (*queue.Redis, error) { return openRedis(ctx, c, r, log) },
-		Store: store.Config{JobRetention: c.JobRetention, LogLines: c.LogLines, ContainerLines: c.ContainerLogLines},
+		Store: store.Config{JobRetention: c.JobRetention, Running: max(1, c.Concurrency*3/4), LogLines: c.LogLines, ContainerLines: c.ContainerLogLines},
 		Deps:  functions.Deps{Box: c.box, S3: c.s3, HTTP: functions.AgentClient(), Hooks: functions.WebhookClient(c.hookNets), Settings: c.settings()},
 		OpenAPI: openapi.Config{Keys: c.keys, Isolation: c.Isolation == "on", RateLimit: c.RateLimit, TrustedProxies: c.proxies, Origins: c.origins,
 			TLS: c.URLScheme == "https", QueueWrite: c.QueueWrite},
-		Gateway: gateway.Config{Domain: c.ContainerDomain, TrustedProxies: c.proxies},
+		Gateway: gateway.Config{Domain: c.ContainerDomain, TrustedProxies: c.proxies, Grace: c.GatewayGrace},
 		Swarm:   c.swarm(), Guard: c.guard(),
 		Worker: worker.Config{Concurrency: c.Concurrency, Grace: c.Grace, LogRate: c.LogRate, HostProc: c.HostProc,
 			HighWater: ide.HighWater{CPU: c.HighCPU, Memory: c.HighMemory, Disk: c.HighDisk}, PinnedAfter: c.CPUPinned},

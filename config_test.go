@@ -30,7 +30,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Listen != ":8080" || c.Domain != "localhost:8080" || c.ContainerDomain != "localhost:8080" || c.URLScheme != "http" || c.Isolation != "on" ||
-		c.Routing != "gateway" || c.JobRetention != 7*24*time.Hour || c.MaxPerKey != 50 || c.Concurrency <= 0 || c.RedisURL != "" || c.HighCPU != 90 || c.HighMemory != 90 || c.HighDisk != 85 || c.PressureStop || c.HostProc != "/proc" {
+		c.Routing != "gateway" || c.JobRetention != 7*24*time.Hour || c.MaxPerKey != 50 || c.Concurrency <= 0 || c.RedisURL != "" || c.HighCPU != 0 || c.HighMemory != 90 || c.HighDisk != 85 || c.PressureStop || c.HostProc != "/proc" {
 		t.Errorf("got %+v", c)
 	}
 	want := ide.Resources{CPULimit: 2e9, MemoryLimit: 4 << 30, CPUReservation: 25e7, MemoryReservation: 512 << 20, PIDs: 2048}

@@ -263,7 +263,8 @@ show_keys() {
   if [[ -z $dry && -n ${api_key:-}${secret_key:-}${traefik_password:-} ]]; then
     title "Keys: shown once, write them down now"
     [[ -z ${api_key:-} ]] || note "API key (admin)       $api_key"
-    [[ -z ${secret_key:-} ]] || note "SECRET_KEY            $secret_key     (opens what is sealed: with the backups, but not in the same place)"
+    [[ -z ${secret_key:-} ]] || note "SECRET_KEY            $secret_key     (opens what is sealed: with the backups, but not in the same place;"
+    [[ -z ${secret_key:-} ]] || note "                      docs/UPGRADE.md replaces it in two steps)"
     [[ -z ${traefik_password:-} ]] || note "Traefik's dashboard   admin $traefik_password     (https://traefik.$DOMAIN)"
   fi
   exit "$code"

@@ -47,9 +47,9 @@ const (
 	dropSecret deed = "drop secret" // remove a secret that nothing owns
 )
 
-// compare sets the Swarm against the records: a pure function. down says whether
-// a node has been down for a while.
-func compare(v swarm.View, all []store.Standing, down func(node string) bool, now time.Time) (out []verdict) {
+// compare sets the Swarm against the records: a pure function. fate says what has
+// become of a node, and has been so for a while.
+func compare(v swarm.View, all []store.Standing, fate func(node string) ide.Fate, now time.Time) (out []verdict) {
 	services := map[string]*swarm.Service{}
 	for i := range v.Services {
 		services[v.Services[i].Container] = &v.Services[i]
@@ -65,7 +65,7 @@ func compare(v swarm.View, all []store.Standing, down func(node string) bool, no
 		case later:
 			out = append(out, verdict{do: advanceIt, id: s.Container.ID, run: s.Container.Run})
 		default:
-			out = append(out, judgeRecord(s.Container, services[s.Container.ID], v.Tasks[s.Container.ID], down, now)...)
+			out = append(out, judgeRecord(s.Container, services[s.Container.ID], v.Tasks[s.Container.ID], fate, now)...)
 		}
 	}
 	configs := map[string]bool{}
@@ -101,14 +101,14 @@ func moves(function string) bool {
 }
 
 // judgeRecord judges a container that no job is open for.
-func judgeRecord(c ide.Container, s *swarm.Service, tasks []swarm.Sight, down func(string) bool, now time.Time) []verdict {
+func judgeRecord(c ide.Container, s *swarm.Service, tasks []swarm.Sight, fate func(string) ide.Fate, now time.Time) []verdict {
 	switch c.Status {
 	case ide.Starting:
 		return []verdict{{do: resumeIt, id: c.ID, run: c.Run}}
 	case ide.Stopping:
 		return []verdict{{do: stopAgain, id: c.ID, run: c.Run, from: c.Status, cause: c.ShutdownReason}}
 	case ide.Running:
-		if v := judgeRunning(c, s, tasks, down, now); v != nil {
+		if v := judgeRunning(c, s, tasks, fate, now); v != nil {
 			v.do, v.id, v.run, v.from = stopIt, c.ID, c.Run, c.Status
 			if v.cause == "" {
 				v.cause = ide.ByError
@@ -124,10 +124,10 @@ func judgeRecord(c ide.Container, s *swarm.Service, tasks []swarm.Sight, down fu
 }
 
 // judgeRunning says why a container that ought to run does not, or nil.
-func judgeRunning(c ide.Container, s *swarm.Service, tasks []swarm.Sight, down func(string) bool, now time.Time) *verdict {
-	switch {
-	case down(c.Node):
-		return &verdict{once: true, why: ide.Errorf(ide.Docker, "Its node does not answer.")}
+func judgeRunning(c ide.Container, s *swarm.Service, tasks []swarm.Sight, fate func(string) ide.Fate, now time.Time) *verdict {
+	switch f := fate(c.Node); {
+	case f != ide.NodeUp:
+		return &verdict{once: true, why: ide.Errorf(ide.Docker, "%s", f.Sentence())}
 	case s == nil:
 		return &verdict{why: ide.Errorf(ide.Docker, "Its service was removed from the Swarm, and not by Berth.")}
 	case s.Run > c.Run:

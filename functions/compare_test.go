@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -78,7 +79,9 @@ func judgeOne(status ide.Status, change func(*swarm.View), edits ...func(*store.
 			all = nil
 		}
 	}
-	return compare(v, all, func(n string) bool { return n == "lost" }, someTime)
+	return compare(v, all, func(n string) ide.Fate {
+		return cmp.Or(map[string]ide.Fate{"lost": ide.NodeIsDown, "gone": ide.NodeGone}[n], ide.NodeUp)
+	}, someTime)
 }
 
 func deeds(list []verdict) string {
@@ -114,6 +117,7 @@ func TestCompare(t *testing.T) {
 		"a stop under way":                  {status: ide.Stopping, swarm: none, record: open("container-stop")},
 		"a lost stop":                       {status: ide.Stopping, want: "stop again"},
 		"a job of a later release":          {status: ide.Running, swarm: none, record: open("container-fly")},
+		"its node has left":                 {status: ide.Running, record: func(s *store.Standing) { s.Container.Node = "gone" }, want: "stop", says: "has left", cause: ide.ByError, code: ide.Docker},
 		"its node is lost":                  {status: ide.Running, record: func(s *store.Standing) { s.Container.Node = "lost" }, want: "stop", says: "does not answer", cause: ide.ByError, code: ide.Docker},
 		"its service was removed":           {status: ide.Running, swarm: none, want: "stop", says: "removed", cause: ide.ByError, code: ide.Docker},
 		"its service was scaled to nothing": {status: ide.Running, swarm: func(v *swarm.View) { v.Services[0].Parked = true }, want: "stop", says: "changed"},
@@ -187,7 +191,7 @@ func TestEveryServiceHasAnOwner(t *testing.T) {
 					if record != "" {
 						all = []store.Standing{{Container: ide.Container{ID: "c", Run: recordRun, Status: record, Node: "n1"}, Rev: "1"}}
 					}
-					got := compare(v, all, func(string) bool { return false }, someTime)
+					got := compare(v, all, func(string) ide.Fate { return ide.NodeUp }, someTime)
 					owned := record == ide.Running && recordRun == serviceRun
 					if !owned && len(got) == 0 {
 						t.Errorf("record %q run %d, config %q run %d: the service of run %d is nobody's", record, recordRun, config, configRun, serviceRun)

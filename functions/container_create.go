@@ -65,10 +65,10 @@ var CreateContainer = define(Function[CreateContainerArgs]{
 	Expect: []ide.Status{ide.Starting, ide.Running},
 	Admit:  admitCreate,
 	Run: func(ctx context.Context, d *Deps, a CreateContainerArgs) error {
-		return start(ctx, d, a.ID, a.Run, "container-create", false)
+		return start(ctx, d, a.ID, "container-create", false)
 	},
 	Fail: func(ctx context.Context, d *Deps, a CreateContainerArgs, cause *ide.Error) error {
-		return failStart(ctx, d, a.ID, a.Run, "container-create", cause)
+		return failStart(ctx, d, a.ID, runOf(ctx), "container-create", cause)
 	},
 	Again: func(ctx context.Context, d *Deps, p ide.Principal, _ ide.Job, a CreateContainerArgs) (store.Admitted, error) {
 		return StartContainer.Enqueue(ctx, d, p, &StartContainerArgs{ID: a.ID})
@@ -157,7 +157,7 @@ func (b CreateContainerRequest) use(d *Deps, c *ide.Container) error {
 	return nil
 }
 
-func admitCreate(_ context.Context, d *Deps, p ide.Principal, a *CreateContainerArgs) (store.Admission, error) {
+func admitCreate(ctx context.Context, d *Deps, p ide.Principal, a *CreateContainerArgs) (store.Admission, error) {
 	b := a.Body
 	c, err := b.check(d, p)
 	if err != nil {
@@ -176,7 +176,7 @@ func admitCreate(_ context.Context, d *Deps, p ide.Principal, a *CreateContainer
 		return store.Admission{}, err
 	}
 	a.ID, a.Run = id, 1
-	c.ID, c.Run, c.Status, c.CreatedAt = id, 1, ide.Starting, time.Now().UTC()
+	c.ID, c.Run, c.Status, c.CreatedAt = id, 1, ide.Starting, d.Store.Time(ctx)
 	c.URLs, c.Probe, c.Sealed = ide.MakeURLs(d.URLScheme, id, d.ContainerDomain), ide.NewID(), sealed
 	adm := store.Admission{
 		New: &c, Reserve: true, Place: d.S3.Place(c) != nil, MaxPerKey: d.maxPerKey(p), Pack: d.Pack, Message: "A start was asked for.",

@@ -44,22 +44,12 @@ var MoveContainer = define(Function[MoveContainerArgs]{
 	Admit:  admitMove,
 	Run:    move,
 	Fail: func(ctx context.Context, d *Deps, a MoveContainerArgs, cause *ide.Error) error {
-		c, err := d.Store.Container(ctx, a.ID)
-		switch {
-		case err != nil:
-			return unlessGone(err)
-		case c.Run == a.Run && c.Status == ide.Stopping:
-			return failStop(ctx, d, a.stop(), cause)
-		case c.Run == a.Run && !c.Status.Live():
-			return record(ctx, d, c) // it is down, with all saved
-		}
-		return failStart(ctx, d, a.ID, runOf(ctx), moveName, cause)
+		return d.failAnew(ctx, a.rerun(), cause)
 	},
 })
 
-// stop is the first half of a move.
-func (a MoveContainerArgs) stop() StopContainerArgs {
-	return StopContainerArgs{ID: a.ID, Run: a.Run, Reason: ide.Manual}
+func (a MoveContainerArgs) rerun() rerun {
+	return rerun{stop: StopContainerArgs{ID: a.ID, Run: a.Run, Reason: ide.Manual}, by: moveName, only: a.To, not: []string{a.From}, said: "It is started on another node."}
 }
 
 func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerArgs) (store.Admission, error) {
@@ -80,7 +70,7 @@ func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerAr
 		}
 		a.To = n.ID
 	}
-	if err := d.Store.FitsElsewhere(ctx, p, c, a.From, a.To); err != nil {
+	if err := d.Store.FitsElsewhere(ctx, p, c, []string{a.From}, a.To); err != nil {
 		return store.Admission{}, err
 	}
 	return store.Admission{
@@ -95,50 +85,76 @@ func admitMove(ctx context.Context, d *Deps, p ide.Principal, a *MoveContainerAr
 	}, nil
 }
 
-// move is exact over any number of attempts: the record says how far it has come,
+func move(ctx context.Context, d *Deps, a MoveContainerArgs) error { return d.anew(ctx, a.rerun()) }
+
+// rerun is a stop of a run and the start of the next, in one job.
+type rerun struct {
+	stop StopContainerArgs // the first half
+	by   string            // the function
+	only string            // the node for the second half, by engine ID; empty is any
+	not  []string          // those that will not do
+	said string            // of the event with which the second half begins
+}
+
+// rerunFunctions are those whose jobs stop a run and start the next.
+var rerunFunctions = []string{moveName, restartName}
+
+// anew is exact over any number of attempts: the record says how far it has come,
 // and the job which run it has begun, for both are written together.
-func move(ctx context.Context, d *Deps, a MoveContainerArgs) error {
-	c, err := d.Store.Container(ctx, a.ID)
+func (d *Deps) anew(ctx context.Context, a rerun) error {
+	c, err := d.Store.Container(ctx, a.stop.ID)
 	if err != nil {
 		return err
 	}
-	begun := runOf(ctx) != a.Run
+	begun := runOf(ctx) != a.stop.Run
 	// from here until the next run is its own, the state may be that of either half
 	Aim(ctx, func(run int, s ide.Status) bool {
-		return run == a.Run && !begun && slices.Contains([]ide.Status{ide.Stopping, ide.Stopped}, s) ||
-			run == a.Run+1 && slices.Contains([]ide.Status{ide.Starting, ide.Running}, s)
+		at := runOf(ctx) // and the next, for a moment
+		return run == a.stop.Run && !begun && slices.Contains([]ide.Status{ide.Stopping, ide.Stopped}, s) ||
+			run > a.stop.Run && (run == at || run == at+1) && slices.Contains([]ide.Status{ide.Starting, ide.Running}, s)
 	})
+	Bind(ctx, a.only)
 	if !begun {
-		if c.Run != a.Run || c.Status != ide.Stopping && c.Status != ide.Stopped {
+		if c.Run != a.stop.Run || c.Status != ide.Stopping && c.Status != ide.Stopped {
 			return errSuperseded
 		}
 		if c.Status == ide.Stopping {
-			if _, err := d.bringDown(ctx, a.stop(), c, nil, moveName); err != nil {
+			if _, err := d.bringDown(ctx, a.stop, c, nil, a.by); err != nil {
 				return err
 			}
 		}
-		if err := Step(ctx, "place", func(ctx context.Context) error { return d.placeElsewhere(ctx, a) }); err != nil {
+		if err := Step(ctx, "place", func(ctx context.Context) error { return d.placeAnew(ctx, a) }); err != nil {
 			return err
 		}
 	}
-	return start(ctx, d, a.ID, a.Run+1, moveName, false)
+	return start(ctx, d, c.ID, a.by, false)
 }
 
-// placeElsewhere begins the next run on another node.
-func (d *Deps) placeElsewhere(ctx context.Context, a MoveContainerArgs) error {
+// failAnew cleans up after the half that has failed.
+func (d *Deps) failAnew(ctx context.Context, a rerun, cause *ide.Error) error {
+	c, err := d.Store.Container(ctx, a.stop.ID)
+	switch {
+	case err != nil:
+		return unlessGone(err)
+	case c.Run == a.stop.Run && c.Status == ide.Stopping:
+		return failStop(ctx, d, a.stop, cause)
+	case c.Run == a.stop.Run && !c.Status.Live():
+		return record(ctx, d, c) // it is down, with all saved
+	}
+	return failStart(ctx, d, c.ID, runOf(ctx), a.by, cause)
+}
+
+// placeAnew begins the next run.
+func (d *Deps) placeAnew(ctx context.Context, a rerun) error {
 	r := ctx.Value(runningKey{}).(*running)
-	c, err := d.Store.Container(ctx, a.ID)
+	c, err := d.Store.Container(ctx, a.stop.ID)
 	switch {
 	case err != nil:
 		return err
-	case c.Run != a.Run:
+	case c.Run != a.stop.Run:
 		return errSuperseded // somebody else has started it
 	}
-	run := 0
-	adm := anotherRun(d, ide.Principal{Name: r.held.Job.Owner, Role: ide.Admin}, c, false, &run, func(*ide.Container) error { return nil })
-	adm.Function, adm.By = moveName, ide.Principal{Name: r.held.Job.Owner, Role: ide.Admin}
-	adm.MaxPerKey, adm.Only, adm.Not, adm.Message = 0, a.To, a.From, "It is started on another node."
-	c, err = d.Store.GoOn(ctx, r.held.Job.ID, adm)
+	err = d.placeNext(ctx, c, a, down)
 	var e *ide.Error
 	if errors.As(err, &e) && (e.Code == ide.ResourceLimitExceeded || e.Code == ide.PlacementImpossible) {
 		if r.placing() >= placeAttempts {
@@ -146,6 +162,18 @@ func (d *Deps) placeElsewhere(ctx context.Context, a MoveContainerArgs) error {
 		}
 		return ide.Transient(e.Code, err, "%s", e.Message)
 	}
+	return err
+}
+
+// placeNext begins the next run of a container, as the job's own, if may, which sees
+// the record last, agrees.
+func (d *Deps) placeNext(ctx context.Context, c ide.Container, a rerun, may func(*ide.Container) error) error {
+	r := ctx.Value(runningKey{}).(*running)
+	run := 0
+	adm := anotherRun(d, ide.Principal{Name: r.held.Job.Owner, Role: ide.Admin}, c, false, &run, may)
+	adm.Function, adm.By = a.by, ide.Principal{Name: r.held.Job.Owner, Role: ide.Admin}
+	adm.MaxPerKey, adm.Only, adm.Not, adm.Message = 0, a.only, a.not, a.said
+	c, err := d.Store.GoOn(ctx, r.held.Job.ID, adm)
 	if err != nil {
 		return err
 	}
@@ -154,8 +182,8 @@ func (d *Deps) placeElsewhere(ctx context.Context, a MoveContainerArgs) error {
 	return nil
 }
 
-// placeAttempts is how often a move looks for room that was there when it was
-// asked for.
+// placeAttempts is how often the second half looks for room that was there when it
+// was asked for.
 const placeAttempts = 8
 
 // placing counts how often the step "place" was begun.

@@ -52,6 +52,9 @@ var RestoreContainer = define(Function[RestoreContainerArgs]{
 			}
 		}
 		return anotherRun(d, p, c, false, &a.Run, func(c *ide.Container) error {
+			if err := down(c); err != nil {
+				return err
+			}
 			if c.Unsaved {
 				return state(*c, "Its node holds files that could not be saved. Start it to keep them, or give them up with a forced stop.")
 			}
@@ -63,13 +66,13 @@ var RestoreContainer = define(Function[RestoreContainerArgs]{
 		if err := d.goBack(ctx, a); err != nil {
 			return err
 		}
-		return start(ctx, d, a.ID, a.Run, "container-restore", true)
+		return start(ctx, d, a.ID, "container-restore", true)
 	},
 	Fail: func(ctx context.Context, d *Deps, a RestoreContainerArgs, cause *ide.Error) error {
 		if a.Was != nil && resultOf(ctx, "generation") == nil {
 			return d.asBefore(ctx, a, cause)
 		}
-		return failStart(ctx, d, a.ID, a.Run, "container-restore", cause)
+		return failStart(ctx, d, a.ID, runOf(ctx), "container-restore", cause)
 	},
 })
 

@@ -2,7 +2,6 @@ package functions
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -33,17 +32,25 @@ var StartContainer = define(Function[StartContainerArgs]{
 		if err != nil {
 			return store.Admission{}, err
 		}
-		return anotherRun(d, p, c, lost, &a.Run, func(*ide.Container) error { return nil }), nil
+		return anotherRun(d, p, c, lost, &a.Run, down), nil
 	},
 	Run: func(ctx context.Context, d *Deps, a StartContainerArgs) error {
-		return start(ctx, d, a.ID, a.Run, "container-start", a.Force)
+		return start(ctx, d, a.ID, "container-start", a.Force)
 	},
 	Fail: func(ctx context.Context, d *Deps, a StartContainerArgs, cause *ide.Error) error {
-		return failStart(ctx, d, a.ID, a.Run, "container-start", cause)
+		return failStart(ctx, d, a.ID, runOf(ctx), "container-start", cause)
 	},
 })
 
-// anotherRun admits a further run of a container that is down, if may, which sees
+// down agrees to a further run of a container that is down.
+func down(c *ide.Container) error {
+	if c.Status != ide.Stopped && c.Status != ide.Failed {
+		return state(*c, "Only a stopped or failed container can be started again.")
+	}
+	return nil
+}
+
+// anotherRun admits a further run of a container, if may, which sees
 // the record last, agrees. Files that could not be saved are on one node only;
 // where that is lost, it goes on elsewhere from its last save.
 func anotherRun(d *Deps, p ide.Principal, c ide.Container, lost bool, run *int, may func(*ide.Container) error) store.Admission {
@@ -55,9 +62,6 @@ func anotherRun(d *Deps, p ide.Principal, c ide.Container, lost bool, run *int, 
 		Container: c.ID, Reserve: true, Place: d.S3.Place(c) != nil, Only: only,
 		MaxPerKey: d.maxPerKey(p), Pack: d.Pack, Message: "Another start was asked for.",
 		Edit: func(c *ide.Container) error {
-			if c.Status != ide.Stopped && c.Status != ide.Failed {
-				return state(*c, "Only a stopped or failed container can be started again.")
-			}
 			if err := may(c); err != nil {
 				return err
 			}
@@ -75,13 +79,13 @@ func anotherRun(d *Deps, p ide.Principal, c ide.Container, lost bool, run *int, 
 	}
 }
 
-// lost says whether a container's unsaved files are on a node that is down.
+// lost says whether a container's unsaved files are on a node that is not up.
 func (d *Deps) lost(ctx context.Context, c ide.Container) (bool, error) {
 	if !c.Unsaved {
 		return false, nil
 	}
 	nodes, err := d.Store.Nodes(ctx)
-	return slices.ContainsFunc(nodes, func(n ide.Node) bool { return n.ID == c.Node && n.State == "down" }), err
+	return ide.FateOf(nodes, c.Node) != ide.NodeUp, err
 }
 
 // own returns a container that p may know of; to anybody else it does not

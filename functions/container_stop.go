@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -78,7 +79,7 @@ func admitStop(ctx context.Context, d *Deps, p ide.Principal, a *StopContainerAr
 	if a.Reason == "" {
 		a.Reason = ide.Manual
 	}
-	if a.Force && c.Status == ide.Stopping && queue.FunctionOf(c.Job) == moveName { // whose save is waited for first
+	if a.Force && c.Status == ide.Stopping && slices.Contains(rerunFunctions, queue.FunctionOf(c.Job)) { // whose save is waited for first
 		if err := d.Store.Force(ctx, c.Job); err != nil {
 			return store.Admission{}, err
 		}
@@ -157,7 +158,7 @@ func (d *Deps) bringDown(ctx context.Context, a StopContainerArgs, c ide.Contain
 	if err := d.removeVolume(ctx, c, kept...); err != nil {
 		return c, err
 	}
-	now, end := time.Now().UTC(), ide.Stopped
+	now, end := d.Store.Time(ctx), ide.Stopped
 	if a.Cause != nil {
 		end, said = ide.Failed, a.Cause.Message+" "+said
 	}
@@ -232,7 +233,7 @@ func (d *Deps) noteVerified(ctx context.Context, c ide.Container, saved *ide.Las
 // late says whether a stop has tried for as long as it may.
 func (d *Deps) late(ctx context.Context) bool {
 	job := ctx.Value(runningKey{}).(*running).held.Job
-	return time.Since(job.QueuedAt) > d.SaveDeadline
+	return d.Store.Time(ctx).Sub(job.QueuedAt) > d.SaveDeadline
 }
 
 // unsaved is the error of a stop whose save did not succeed. It parks the

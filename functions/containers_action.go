@@ -44,6 +44,9 @@ var ContainersAction = define(Function[ContainersActionArgs]{
 		return store.Admission{Target: ide.NewID(), Once: true}, nil
 	},
 	Run: func(ctx context.Context, d *Deps, a ContainersActionArgs) error {
+		if items := jobItems(ctx); items != nil { // as an earlier look has seen them
+			return d.allEnded(ctx, items)
+		}
 		items := make([]ide.Item, len(a.Body.IDs))
 		err := Step(ctx, "ask", func(ctx context.Context) error {
 			for i, id := range a.Body.IDs {
@@ -65,10 +68,7 @@ var ContainersAction = define(Function[ContainersActionArgs]{
 		if err != nil {
 			return err
 		}
-		if err := Step(ctx, "wait", func(ctx context.Context) error { return d.waitAll(ctx, items) }); err != nil {
-			return err
-		}
-		return itemsFailed(items)
+		return d.allEnded(ctx, items)
 	},
 	Again: func(ctx context.Context, d *Deps, p ide.Principal, j ide.Job, a ContainersActionArgs) (store.Admitted, error) {
 		a.Body.IDs = slices.DeleteFunc(a.Body.IDs, func(id string) bool { // those that are done stay so
@@ -108,36 +108,46 @@ func setItems(ctx context.Context, items []ide.Item) {
 	ctx.Value(runningKey{}).(*running).held.Job.Items = slices.Clone(items)
 }
 
-// waitAll waits until all of the items' jobs have ended.
-func (d *Deps) waitAll(ctx context.Context, items []ide.Item) error {
-	for {
-		var open []string
-		for _, it := range items {
-			if it.Job != "" && !it.Status.Ended() {
-				open = append(open, it.Job)
-			}
-		}
-		jobs, err := d.Store.JobsOf(ctx, open)
-		if err != nil {
-			return err
-		}
-		left := len(open)
-		for i := range items {
-			at := slices.IndexFunc(jobs, func(j ide.Job) bool { return j.ID == items[i].Job })
-			if at < 0 {
-				continue
-			}
-			if items[i].Status, items[i].Error = jobs[at].Status, jobs[at].Error; jobs[at].Status.Ended() {
-				left--
-			}
-		}
-		setItems(ctx, items)
-		if left == 0 {
-			return nil
-		}
-		Progress(ctx, fmt.Sprintf("%d of %d are done.", len(items)-left, len(items)))
-		if err := pause(ctx, awaitEvery); err != nil {
-			return err
+// jobItems are the items that an earlier attempt, or this one, has shown.
+func jobItems(ctx context.Context) []ide.Item {
+	return slices.Clone(ctx.Value(runningKey{}).(*running).held.Job.Items)
+}
+
+// allEnded brings the items up to date, and waits while any of their jobs is open.
+// When all have ended it fails as some of them did.
+func (d *Deps) allEnded(ctx context.Context, items []ide.Item) error {
+	err := Step(ctx, "wait", func(ctx context.Context) error { return d.lookAtItems(ctx, items) })
+	if err != nil {
+		return err
+	}
+	return itemsFailed(items)
+}
+
+func (d *Deps) lookAtItems(ctx context.Context, items []ide.Item) error {
+	var open []string
+	for _, it := range items {
+		if it.Job != "" && !it.Status.Ended() {
+			open = append(open, it.Job)
 		}
 	}
+	jobs, err := d.Store.JobsOf(ctx, open)
+	if err != nil {
+		return err
+	}
+	left := len(open)
+	for i := range items {
+		at := slices.IndexFunc(jobs, func(j ide.Job) bool { return j.ID == items[i].Job })
+		if at < 0 {
+			continue
+		}
+		if items[i].Status, items[i].Error = jobs[at].Status, jobs[at].Error; jobs[at].Status.Ended() {
+			left--
+		}
+	}
+	setItems(ctx, items)
+	if left == 0 {
+		return nil
+	}
+	Progress(ctx, fmt.Sprintf("%d of %d are done.", len(items)-left, len(items)))
+	return waitForJobs()
 }

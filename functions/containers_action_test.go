@@ -1,53 +1,30 @@
 package functions
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"berth/internal/ide"
 	"berth/internal/store"
-	"berth/queue"
 )
 
-// goes runs a job in a worker of its own until it has ended.
-func (b *bench) goes(job string) <-chan error {
-	done := make(chan error, 1)
-	go func() { done <- Execute(b.Context(), b.Deps, queue.Delivery{Job: job, Number: 1 << 20}) }()
-	return done
-}
-
-// asked waits until a job has named another in its result, and returns that.
-func (b *bench) asked(job, half string) (id string) {
+// waits works on one delivery of a job, which waits for others then: its slot and
+// its lease are free, and no attempt counts.
+func (b *bench) waits(job string) {
 	b.Helper()
-	until(b.TB, "it has asked to "+half, func() bool {
-		id, _ = b.job(job).Result[half].(string)
-		return id != ""
-	})
-	return id
-}
-
-func TestRestart(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	first := b.create(CreateContainerRequest{})
-	b.execute(first.Job.ID, ide.JobSucceeded)
-	id := first.Container.ID
-	out, err := Act(t.Context(), b.Deps, alice, "restart", id, Request{})
-	b.must(err)
-	done := b.goes(out.Job.ID)
-	b.execute(b.asked(out.Job.ID, "stop"), ide.JobSucceeded)
-	b.execute(b.asked(out.Job.ID, "start"), ide.JobSucceeded)
-	b.must(<-done)
-	if c, j := b.container(id), b.job(out.Job.ID); c.Status != ide.Running || c.Run != 2 || j.Status != ide.JobSucceeded {
-		t.Errorf("got %s in run %d, and the job %s: %+v", c.Status, c.Run, j.Status, j.Error)
+	before := b.job(job)
+	var again *RetryError
+	if err := Execute(b.Context(), b.Deps, newest(job)); !errors.As(err, &again) {
+		b.Fatalf("execute %s: got %v, want it to wait", job, err)
 	}
-	if _, err := Act(t.Context(), b.Deps, bob, "restart", id, Request{}); !ide.HasCode(err, ide.ContainerNotFound) {
-		t.Errorf("another owner's: got %v", err)
+	j := b.job(job)
+	if j.Status != ide.JobRunning || j.Attempt != before.Attempt {
+		b.Fatalf("%s is %s at attempt %d, want running at %d", job, j.Status, j.Attempt, before.Attempt)
 	}
-	b.execute(b.stop(StopContainerArgs{ID: id}).Job.ID, ide.JobSucceeded)
-	if _, err := Act(t.Context(), b.Deps, alice, "restart", id, Request{}); !ide.HasCode(err, ide.Conflict) {
-		t.Errorf("one that is down: got %v", err)
+	if n := b.rdb.Exists(b.Context(), "{berth}:lease:"+store.Target(job)).Val(); n != 0 {
+		b.Fatalf("%s waits, and holds the lease of %s", job, store.Target(job))
 	}
 }
 
@@ -60,12 +37,6 @@ func TestActionOnSeveral(t *testing.T) {
 		b.execute(out.Job.ID, ide.JobSucceeded)
 		ids = append(ids, out.Container.ID)
 	}
-	restart, err := Act(t.Context(), b.Deps, alice, "restart", ids[0], Request{})
-	b.must(err)
-	restarted := b.goes(restart.Job.ID)
-	b.execute(b.asked(restart.Job.ID, "stop"), ide.JobSucceeded)
-	b.execute(b.asked(restart.Job.ID, "start"), ide.JobSucceeded)
-	b.must(<-restarted)
 	args := func() *ContainersActionArgs {
 		return &ContainersActionArgs{Body: ContainersActionRequest{Action: "delete", IDs: []string{ids[0], "nothing", ids[1], ids[0]}}}
 	}
@@ -80,19 +51,20 @@ func TestActionOnSeveral(t *testing.T) {
 	if e := b.job(other.Job.ID).Error; e == nil || e.Code != ide.ItemsFailed || !strings.Contains(e.Message, "3 of 3 failed") {
 		t.Errorf("bob's job: got %v", e)
 	}
-	done := b.goes(out.Job.ID)
+	b.waits(out.Job.ID)
 	items := func(job string) []ide.Item { return b.job(job).Items }
-	until(t, "each has its job", func() bool {
-		return len(items(out.Job.ID)) == 3 && b.job(out.Job.ID).Steps[len(b.job(out.Job.ID).Steps)-1].Name == "wait"
-	})
+	if got := items(out.Job.ID); len(got) != 3 {
+		t.Fatalf("got %+v", got)
+	}
 	for _, it := range items(out.Job.ID) {
 		if it.Job != "" {
+			b.waits(out.Job.ID)
 			b.execute(it.Job, ide.JobSucceeded)
 		}
 	}
-	b.must(<-done)
-	if j := b.job(out.Job.ID); j.Status != ide.JobFailed || j.Error == nil || j.Error.Code != ide.ItemsFailed || !strings.Contains(j.Error.Message, "1 of 3 failed. The first is nothing: ") {
-		t.Errorf("one of them is nothing, and the job is %s (%v)", j.Status, j.Error)
+	b.execute(out.Job.ID, ide.JobFailed)
+	if j := b.job(out.Job.ID); j.Attempt != 1 || len(j.Steps) != 3 || j.Error == nil || j.Error.Code != ide.ItemsFailed || !strings.Contains(j.Error.Message, "1 of 3 failed. The first is nothing: ") {
+		t.Errorf("one of them is nothing, and the job is %s (%v) at attempt %d: %+v", j.Status, j.Error, j.Attempt, j.Steps)
 	}
 	again, err := Retry(t.Context(), b.Deps, alice, out.Job.ID)
 	b.must(err)

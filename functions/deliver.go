@@ -2,7 +2,6 @@ package functions
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -61,7 +60,7 @@ func nudge(ctx context.Context, d *Deps, job string) {
 // the process that admitted it died before it could deliver. Every worker
 // calls it every few seconds.
 func DeliverDue(ctx context.Context, d *Deps) error {
-	due, err := d.Store.Due(ctx, time.Now(), 1000)
+	due, err := d.Store.Due(ctx, d.Store.Time(ctx), 1000)
 	if err != nil {
 		return err
 	}
@@ -105,7 +104,7 @@ func DeliverDue(ctx context.Context, d *Deps) error {
 // the nodes, none has.
 func (d *Deps) nodeGone(ctx context.Context, node string) (bool, error) {
 	nodes, err := d.Store.Nodes(ctx)
-	return len(nodes) > 0 && !slices.ContainsFunc(nodes, func(n ide.Node) bool { return n.ID == node }), err
+	return ide.FateOf(nodes, node) == ide.NodeGone, err
 }
 
 // Cancel ends a job that has not ended: a waiting one as soon as a worker

@@ -10,6 +10,7 @@ import (
 
 	"berth/internal/ide"
 	"berth/internal/store"
+	"berth/internal/swarm"
 	"berth/queue"
 )
 
@@ -45,7 +46,7 @@ func Execute(ctx context.Context, d *Deps, delivery queue.Delivery) error {
 	wake(ctx, d, next)
 	h, err := d.Store.Take(ctx, job, delivery.Number)
 	switch {
-	case errors.Is(err, store.ErrEnded), errors.Is(err, store.ErrHeld):
+	case errors.Is(err, store.ErrEnded), errors.Is(err, store.ErrHeld), errors.Is(err, store.ErrWaits):
 		return nil // whoever ends the attempt delivers those that wait
 	case err != nil:
 		return &RetryError{After: time.Second, Err: err}
@@ -104,6 +105,8 @@ func (r *running) attempt(ctx context.Context, d *Deps) error {
 	var code *ide.Error
 	if cause := context.Cause(ctx); errors.Is(cause, ErrShutdown) {
 		return err // handBack says why the step ended
+	} else if errors.As(err, new(*waits)) && cause == nil {
+		return err // the step goes on with the next delivery
 	} else if errors.As(cause, &code) {
 		err = code // the reason, not "context canceled"
 	}
@@ -128,11 +131,19 @@ func (r *running) finish(ctx context.Context, d *Deps, log logger, err error) er
 		log.Info("job succeeded")
 		return r.end(ctx, d, ide.JobSucceeded)
 	}
+	if w := (*waits)(nil); errors.As(err, &w) {
+		return r.wait(ctx, d, w.look)
+	}
 	e := ide.AsError(err)
 	h.Job.Error = public(e)
 	if e == errSuperseded {
 		log.Info("job superseded")
 		return r.end(ctx, d, ide.JobCanceled)
+	}
+	if !h.Failing && errors.Is(err, swarm.ErrUnreachable) && d.Store.Time(ctx).Sub(h.Job.QueuedAt) < uncountedFor {
+		wait := backoff(r.failures())
+		log.Warn("no engine answers, the job is handed back", "err", err, "wait", wait)
+		return again(ctx, d, h, wait, true, err)
 	}
 	if !h.Failing && e.Code != ide.Canceled && !e.Permanent && h.Job.Attempt < r.info.Attempts {
 		wait := backoff(h.Job.Attempt)
@@ -190,7 +201,7 @@ func (r *running) lostOr(err error) error {
 
 // again ends an attempt that is to be followed by another.
 func again(ctx context.Context, d *Deps, h *store.Held, wait time.Duration, uncount bool, cause error) error {
-	waiting, err := h.Retry(context.WithoutCancel(ctx), time.Now().Add(wait).UTC(), uncount)
+	waiting, err := h.Retry(context.WithoutCancel(ctx), d.Store.Time(ctx).Add(wait), uncount)
 	if errors.Is(err, store.ErrLost) {
 		return nil
 	}
@@ -203,7 +214,7 @@ func (r *running) handBack(ctx context.Context, d *Deps) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	r.endStep(ide.Errorf(ide.Internal, "The worker shut down; another goes on."))
-	waiting, err := r.held.Retry(ctx, time.Now().UTC(), true)
+	waiting, err := r.held.Retry(ctx, d.Store.Time(ctx), true)
 	if err != nil {
 		return r.lostOr(err)
 	}

@@ -163,7 +163,7 @@ func names() []string {
 
 // pairs are what jobs about a container are numbered by.
 func pairs(container string) []string {
-	list := []string{restartName + ":" + restartTarget(container)}
+	list := []string{restartName + ":restart-" + container} // of jobs of an earlier release
 	for _, n := range names() {
 		list = append(list, n+":"+container)
 	}
@@ -194,7 +194,7 @@ func (f *Function[A]) Enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 // enqueue is Enqueue, for an instant of the function's schedule if there is
 // one.
 func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *A, instant time.Time) (store.Admitted, error) {
-	key, digest, err := idempotency(d, f.Name, a)
+	key, digests, err := idempotency(d, f.Name, a)
 	if err != nil {
 		return store.Admitted{}, err
 	}
@@ -202,7 +202,7 @@ func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 		if key == "" {
 			return "", nil
 		}
-		return d.Store.Answered(ctx, p.Name, key, digest)
+		return d.Store.Answered(ctx, p.Name, key, digests)
 	}
 	if !f.Created {
 		// before the state is looked at, which the first request may have changed
@@ -219,7 +219,7 @@ func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 		return store.Admitted{}, err
 	}
 	adm.Function, adm.Queue, adm.MaxAttempts, adm.By, adm.Args = f.Name, f.Queue, f.Attempts, p, a
-	adm.IdempotencyKey, adm.Digest, adm.Answer, adm.Instant = key, digest, f.answer, instant
+	adm.IdempotencyKey, adm.Digests, adm.Answer, adm.Instant = key, digests, f.answer, instant
 	adm.Trace = traceOf(ctx)
 	if adm.New == nil && !adm.Once {
 		if adm.Wish, err = wishOf(a); err != nil {
@@ -233,7 +233,7 @@ func (f *Function[A]) enqueue(ctx context.Context, d *Deps, p ide.Principal, a *
 	if errors.Is(err, errDone) {
 		out, err = answered(done+adm.Container), nil
 		if key != "" {
-			err = d.Store.Answer(ctx, p.Name, key, digest, done+adm.Container)
+			err = d.Store.Answer(ctx, p.Name, key, digests[0], done+adm.Container)
 		}
 		return out, err
 	}

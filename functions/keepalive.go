@@ -18,7 +18,7 @@ func Keepalive(ctx context.Context, d *Deps, p ide.Principal, id string, until t
 	if err != nil {
 		return c, err
 	}
-	now := time.Now().UTC()
+	now := d.Store.Time(ctx)
 	if until.IsZero() {
 		until = now.Add(min(time.Duration(c.IdleTimeout)*time.Second, d.MaxKeepalive))
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"berth/internal/ide"
-	"berth/internal/seal"
 	"berth/internal/swarm"
 
 	"github.com/google/go-cmp/cmp"
@@ -173,11 +172,6 @@ func TestStartThatCannotSucceed(t *testing.T) {
 		"program ends at once":       {func(b *bench) { b.engine.Exit(defaultImage, 3) }, "code 3"},
 		"agent refuses the token":    {func(b *bench) { b.inside.say("agent", answer{status: http.StatusUnauthorized}) }, "refuses the control plane"},
 		"engine refuses the service": {func(b *bench) { b.engine.Fail("POST", "/services/create", http.StatusBadRequest, -1) }, "could not be started"},
-		"secret key was replaced": {func(b *bench) {
-			box, err := seal.New("another-key-another-key-another-key-x")
-			b.must(err)
-			b.Box = box
-		}, "SECRET_KEY was changed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

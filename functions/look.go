@@ -100,8 +100,8 @@ func (d *Deps) noteHealth(ctx context.Context, c ide.Container, s sight) (ide.Co
 			return nil, errMoved
 		}
 		was := rec.Health
-		rec.Health = judge(was, s.checks, s.at)
-		observe(rec, s.status, s.told)
+		rec.Health = judge(was, s.checks, d.Store.Shared(ctx, s.at))
+		observe(rec, s.status, d.Store.Shared(ctx, s.told))
 		if was == nil || was.Status == rec.Health.Status {
 			return nil, nil
 		}

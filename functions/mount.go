@@ -51,17 +51,17 @@ func Patience(prefer string) time.Duration {
 func Applied(patience time.Duration) string { return fmt.Sprintf("wait=%d", int(patience.Seconds())) }
 
 // idempotency returns the key of a request and a digest of it, or nothing.
-func idempotency(d *Deps, function string, a any) (key, digest string, err error) {
+func idempotency(d *Deps, function string, a any) (key string, digests []string, err error) {
 	r, ok := a.(interface{ key() string })
 	if !ok || r.key() == "" {
-		return "", "", nil
+		return "", nil, nil
 	}
 	var what any = a
 	if b, ok := a.(interface{ fingerprint() any }); ok {
 		what = b.fingerprint()
 	}
-	digest, err = d.Box.Digest([]any{function, what})
-	return r.key(), digest, err
+	digests, err = d.Box.Digests([]any{function, what})
+	return r.key(), digests, err
 }
 
 // JobAnswer is a job as the API shows it.

@@ -35,6 +35,9 @@ var errActivated = ide.Errorf(ide.Canceled, "The node was activated again.")
 
 func drain(ctx context.Context, d *Deps, a DrainNodeArgs) error {
 	begun := resultOf(ctx, "closed") != nil
+	if resultOf(ctx, "moving") != nil { // it has waited, or was cut off, after that
+		return d.emptied(ctx, a.ID)
+	}
 	err := Step(ctx, "close", func(ctx context.Context) error {
 		n, err := d.swarmNode(ctx, a.ID)
 		switch {
@@ -62,7 +65,12 @@ func drain(ctx context.Context, d *Deps, a DrainNodeArgs) error {
 	if err != nil {
 		return err
 	}
-	stayed, err := d.moveAll(ctx, a.ID)
+	return d.emptied(ctx, a.ID)
+}
+
+// emptied moves what is on a closed node elsewhere, and drains it.
+func (d *Deps) emptied(ctx context.Context, node string) error {
+	stayed, err := d.moveAll(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -70,13 +78,13 @@ func drain(ctx context.Context, d *Deps, a DrainNodeArgs) error {
 		return ide.Errorf(ide.ResourceLimitExceeded, "The node takes nothing new, but %d of its containers could not be moved. %s", len(stayed), strings.Join(stayed, " "))
 	}
 	return Step(ctx, "drain", func(ctx context.Context) error {
-		if n, err := d.swarmNode(ctx, a.ID); err != nil || n.Availability == swarm.Active {
+		if n, err := d.swarmNode(ctx, node); err != nil || n.Availability == swarm.Active {
 			return errors.Join(err, errActivated)
 		}
-		if err := d.Swarm.SetAvailability(ctx, a.ID, swarm.Drain); err != nil {
+		if err := d.Swarm.SetAvailability(ctx, node, swarm.Drain); err != nil {
 			return err
 		}
-		return d.nodeShows(ctx, a.ID, func(n ide.Node) bool { return n.Availability == swarm.Drain })
+		return d.nodeShows(ctx, node, func(n ide.Node) bool { return n.Availability == swarm.Drain })
 	})
 }
 
@@ -93,12 +101,26 @@ func (d *Deps) swarmNode(ctx context.Context, id string) (ide.Node, error) {
 	return nodes[i], nil
 }
 
+// stays is a container that a drain could not move, and why.
+type stays struct {
+	ID  string `json:"id"`
+	Why string `json:"why"`
+}
+
 // moveAll moves the containers of a node, one step each, and says of those that
-// stay why they do.
+// stay why they do. It waits for each move outside of its slot, so what it knows
+// stands in the job's result.
 func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err error) {
+	var stay []stays
+	if err := resultInto(ctx, "stayed", &stay); err != nil {
+		return nil, err
+	}
+	moved, _ := resultOf(ctx, "moved").(float64)
+	id, _ := resultOf(ctx, "moving").(string) // it may have left, and not have arrived
 	tried := map[string]bool{}
-	moved, _ := resultOf(ctx, "moved").(float64) // by earlier attempts
-	id, _ := resultOf(ctx, "moving").(string)    // by one that was cut off: it may have left, and not have arrived
+	for _, s := range stay {
+		tried[s.ID] = true
+	}
 	for {
 		if id == "" {
 			live, _, err := d.onNode(ctx, node)
@@ -107,7 +129,7 @@ func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err e
 			}
 			i := slices.IndexFunc(live, func(c ide.Container) bool { return !tried[c.ID] })
 			if i < 0 {
-				return stayed, nil
+				break
 			}
 			id = live[i].ID
 		}
@@ -126,9 +148,11 @@ func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err e
 				return err
 			}
 			SetResult(ctx, "moving", nil)
+			SetResult(ctx, "move", nil)
 			if why != "" {
 				Progress(ctx, why)
-				stayed = append(stayed, fmt.Sprintf("%s: %s", id, why))
+				stay = append(stay, stays{id, why})
+				SetResult(ctx, "stayed", stay)
 				return nil
 			}
 			moved++
@@ -140,59 +164,49 @@ func (d *Deps) moveAll(ctx context.Context, node string) (stayed []string, err e
 		}
 		id = ""
 	}
+	for _, s := range stay {
+		stayed = append(stayed, fmt.Sprintf("%s: %s", s.ID, s.Why))
+	}
+	return stayed, nil
 }
 
-// moveOff moves one container off a node, or waits until it has gone by itself. It
-// says why it is still there, if it is.
+// moveOff asks for the move of a container off a node, and waits until that has
+// ended, or until the container has gone by itself. It says why it is still there,
+// if it is.
 func (d *Deps) moveOff(ctx context.Context, id, node string) (why string, err error) {
-	job := ""
-	for {
-		c, err := d.Store.Container(ctx, id)
-		if ide.HasCode(err, ide.ContainerNotFound) || err == nil && (c.Node != node || !c.Status.Live()) {
-			if job == "" && queue.FunctionOf(c.Job) == moveName { // asked for by an earlier attempt, or by somebody else
-				job = c.Job
-			}
-			return d.outcome(ctx, job)
-		}
-		if err != nil {
-			return "", err
-		}
-		if c.Status == ide.Running && job == "" {
-			out, err := MoveContainer.Enqueue(ctx, d, ide.Principal{Name: "node-drain", Role: ide.Admin}, &MoveContainerArgs{ID: id})
-			switch e := ide.AsError(err); {
-			case err == nil:
-				job = out.Job.ID
-			case e.Code == ide.ResourceLimitExceeded, e.Code == ide.PlacementImpossible:
-				return e.Message, nil
-			case e.Code != ide.Conflict && e.Code != ide.ContainerNotFound:
-				return "", err
-			}
-		}
-		if job != "" { // a move that failed early leaves it as it is
-			if j, err := d.Store.Job(ctx, job); err != nil || j.Status.Ended() {
-				return whyNot(j), err
-			}
-		}
-		Progress(ctx, fmt.Sprintf("It is %s.", c.Status))
-		if err := pause(ctx, 300*time.Millisecond); err != nil {
+	job, _ := resultOf(ctx, "move").(string)
+	c, err := d.Store.Container(ctx, id)
+	gone := ide.HasCode(err, ide.ContainerNotFound) || err == nil && (c.Node != node || !c.Status.Live())
+	if err != nil && !gone {
+		return "", err
+	}
+	switch {
+	case job != "":
+	case gone && queue.FunctionOf(c.Job) == moveName: // asked for by an earlier attempt, or by somebody else
+		job = c.Job
+	case gone:
+		return "", nil
+	case c.Status == ide.Running:
+		out, err := MoveContainer.Enqueue(ctx, d, ide.Principal{Name: "node-drain", Role: ide.Admin}, &MoveContainerArgs{ID: id})
+		switch e := ide.AsError(err); {
+		case err == nil:
+			job = out.Job.ID
+		case e.Code == ide.ResourceLimitExceeded, e.Code == ide.PlacementImpossible:
+			return e.Message, nil
+		case e.Code != ide.Conflict && e.Code != ide.ContainerNotFound:
 			return "", err
 		}
 	}
-}
-
-// outcome waits for the end of a move whose container is not on the node any
-// more, and says why it failed, if it did. No move is a success.
-func (d *Deps) outcome(ctx context.Context, job string) (why string, err error) {
-	for job != "" {
-		j, err := d.Store.Job(ctx, job)
-		if err != nil || j.Status.Ended() {
+	if job != "" { // a move that failed early leaves the container as it is
+		SetResult(ctx, "move", job)
+		if j, err := d.Store.Job(ctx, job); err != nil || j.Status.Ended() {
 			return whyNot(j), err
 		}
-		if err := pause(ctx, 300*time.Millisecond); err != nil {
-			return "", err
-		}
 	}
-	return "", nil
+	if !gone {
+		Progress(ctx, fmt.Sprintf("It is %s.", c.Status))
+	}
+	return "", waitForJobs()
 }
 
 // whyNot says why a job has failed; empty is that it has not. One that was

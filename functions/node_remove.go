@@ -81,7 +81,7 @@ func (d *Deps) removable(ctx context.Context, n ide.Node, nodes []ide.Node) erro
 		return err
 	case n.Role == "manager" && managers == 0:
 		return ide.Errorf(ide.Conflict, "It is the last manager that answers, without which there is no Swarm.")
-	case n.State != "down" && n.Availability != swarm.Drain:
+	case ide.FateOf(nodes, n.ID) == ide.NodeUp && n.Availability != swarm.Drain:
 		return ide.Errorf(ide.Conflict, "Its availability is %s: drain it first.", n.Availability)
 	case len(live) > 0:
 		return onIt(live, "%d containers have their place there: drain it first.")

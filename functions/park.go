@@ -40,7 +40,7 @@ func park(ctx context.Context, d *Deps, a StopContainerArgs, cause *ide.Error) e
 	if err != nil {
 		return err
 	}
-	now := time.Now().UTC()
+	now := d.Store.Time(ctx)
 	c, err = d.Store.Move(ctx, a.ID, a.Run, ide.Failed, "container-stop",
 		cause.Message+" Its files are kept on its node, and are tried to be saved again.", func(c *ide.Container) {
 			wait := min(firstRetry<<min(c.Tries, 10), lastRetry)
@@ -73,13 +73,17 @@ var SweepUnsaved = define(Function[SweepUnsavedArgs]{
 	},
 	Run: func(ctx context.Context, d *Deps, _ SweepUnsavedArgs) error {
 		return Step(ctx, "retry", func(ctx context.Context) error {
+			now, err := d.Store.Clock(ctx)
+			if err != nil {
+				return err
+			}
 			failed, err := d.Store.ByStatus(ctx, ide.Failed)
 			if err != nil {
 				return err
 			}
 			tried := 0
 			for _, c := range failed {
-				if !c.Unsaved || c.NextTry == nil || time.Now().Before(*c.NextTry) {
+				if !c.Unsaved || c.NextTry == nil || now.Before(*c.NextTry) {
 					continue
 				}
 				_, err := StopContainer.Enqueue(ctx, d, ide.Principal{Name: "sweep-unsaved", Role: ide.Admin},

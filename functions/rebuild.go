@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"berth/internal/ide"
 	"berth/internal/store"
@@ -127,7 +126,7 @@ func (d *Deps) bringBack(ctx context.Context, c ide.Container, instead int, mess
 	}
 	c.Webhook = "" // it has gone with Redis
 	if c.Unsaved {
-		now := time.Now().UTC()
+		now := d.Store.Time(ctx)
 		c.NextTry = &now
 	}
 	made, err := d.Store.Restore(ctx, c, next, d.S3.Place(c) != nil, instead, message)

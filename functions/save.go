@@ -202,10 +202,8 @@ func (d *Deps) nodeUp(ctx context.Context, c ide.Container) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range nodes {
-		if n.ID == c.Node && n.State != "down" {
-			return nil
-		}
+	if ide.FateOf(nodes, c.Node) == ide.NodeUp {
+		return nil
 	}
 	return ide.Transient(ide.WorkspaceUnsaved, swarm.ErrNodeDown, "The node that has the workspace does not answer.")
 }

@@ -14,12 +14,11 @@ import (
 	"berth/internal/workspace"
 )
 
-// start brings a run of a container up: the work of container-create and
-// container-start. Every step may run twice, and late: what is there already
-// is adopted, and once a stop has removed the run's secret no step can make a
-// service again. force goes on with what the bucket has, also where the last save
-// is missing.
-func start(ctx context.Context, d *Deps, id string, run int, by string, force bool) error {
+// startRun brings a run of a container up on its node. Every step may run twice,
+// and late: what is there already is adopted, and once a stop has removed the run's
+// secret no step can make a service again. force goes on with what the bucket has,
+// also where the last save is missing.
+func startRun(ctx context.Context, d *Deps, id string, run int, by string, force bool) error {
 	c, err := d.Store.Container(ctx, id)
 	if err != nil {
 		return err
@@ -61,6 +60,9 @@ func start(ctx context.Context, d *Deps, id string, run int, by string, force bo
 		}},
 		{"task", func(ctx context.Context) (err error) {
 			task, err = d.Swarm.WaitRunning(ctx, c, func(message string) { Progress(ctx, message) })
+			if errors.Is(err, swarm.ErrTaskEnded) && !ide.IsPermanent(err) { // the next attempt needs a service with attempts of its own
+				return errors.Join(err, d.Swarm.RemoveService(ctx, id, run))
+			}
 			return err
 		}},
 		{"agent", func(ctx context.Context) (err error) {
@@ -101,7 +103,7 @@ func start(ctx context.Context, d *Deps, id string, run int, by string, force bo
 			return err
 		}
 	}
-	now := time.Now().UTC()
+	now := d.Store.Time(ctx)
 	c, err = d.Store.Move(ctx, id, run, ide.Running, by, "All three URLs answer.", func(c *ide.Container) {
 		if c.StartedAt == nil {
 			c.StartedAt = &now
@@ -239,9 +241,8 @@ func older(c ide.Container, r *ide.Restored) string {
 // the container gets.
 func (d *Deps) secrets(c ide.Container) (s ide.Secrets, data []byte, err error) {
 	if err := d.Box.Open(sealContext(c.ID), c.Sealed, &s); err != nil {
-		e := ide.Errorf(ide.ContainerStartFailed, "The container's secrets cannot be opened: SECRET_KEY was changed without keeping the old one.")
-		e.Err = err
-		return s, nil, e
+		// while the key is changed another process may have it, or this one when it is started anew
+		return s, nil, ide.Transient(ide.ContainerStartFailed, err, "The container's secrets cannot be opened with any SECRET_KEY of this process.")
 	}
 	told := ide.AgentConfig{Secrets: s, Place: d.S3.Place(c), Probe: c.Probe}
 	if told.Place != nil {
@@ -298,7 +299,7 @@ func (d *Deps) removeEarlier(ctx context.Context, c ide.Container) error {
 // failStart marks a run as failed and removes what was made of it. The config
 // stays: it is the record, and the container can be started again.
 func failStart(ctx context.Context, d *Deps, id string, run int, by string, cause *ide.Error) error {
-	now := time.Now().UTC()
+	now := d.Store.Time(ctx)
 	c, err := d.Store.MoveFrom(ctx, id, run, []ide.Status{ide.Starting}, ide.Failed, by, cause.Message, func(c *ide.Container) {
 		c.Error, c.StoppedAt, c.ShutdownReason, c.Address = public(startError(cause)), &now, ide.ByError, ""
 		if c.Restored == run { // programs may have begun to write

@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"encoding/json"
 	"sync/atomic"
 	"time"
 
@@ -24,8 +25,9 @@ type running struct {
 
 	settled atomic.Bool // the job's purpose is reached: nobody can supersede or cancel it
 
-	aim  atomic.Pointer[aim] // in the place of the function's Expect
-	next atomic.Int64        // the container's run that the job has begun itself
+	aim   atomic.Pointer[aim]    // in the place of the function's Expect
+	bound atomic.Pointer[string] // the only node that will do; nil or empty is any
+	next  atomic.Int64           // the container's run that the job has begun itself
 }
 
 // aim says in which states of its container a job still has something to do.
@@ -42,9 +44,11 @@ func Step(ctx context.Context, name string, do func(context.Context) error) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r.endStep(nil)
 	job := &r.held.Job
-	job.Steps = append(job.Steps, ide.Step{Name: name, Status: ide.StepRunning, Attempt: job.Attempt, StartedAt: time.Now().UTC()})
+	if !r.within(name) {
+		r.endStep(nil)
+		job.Steps = append(job.Steps, ide.Step{Name: name, Status: ide.StepRunning, Attempt: job.Attempt, StartedAt: time.Now().UTC()})
+	}
 	if err := r.held.Save(ctx); err != nil {
 		return err
 	}
@@ -60,6 +64,17 @@ func Step(ctx context.Context, name string, do func(context.Context) error) erro
 	}
 	r.endStep(nil)
 	return nil
+}
+
+// within says whether the job is in this step already, in this attempt: it has
+// waited there for other jobs.
+func (r *running) within(name string) bool {
+	steps := r.held.Job.Steps
+	if len(steps) == 0 {
+		return false
+	}
+	s := steps[len(steps)-1]
+	return s.Status == ide.StepRunning && s.Name == name && s.Attempt == r.held.Job.Attempt
 }
 
 // endStep closes the open step, if there is one. It is written with the next
@@ -99,6 +114,11 @@ func Aim(ctx context.Context, a aim) {
 	ctx.Value(runningKey{}).(*running).aim.Store(&a)
 }
 
+// Bind says that only one node will do for what the job starts; empty is any.
+func Bind(ctx context.Context, node string) {
+	ctx.Value(runningKey{}).(*running).bound.Store(&node)
+}
+
 // Progress shows how far the present step is.
 func Progress(ctx context.Context, message string) {
 	r := ctx.Value(runningKey{}).(*running)
@@ -120,6 +140,16 @@ func SetResult(ctx context.Context, key string, value any) {
 		return
 	}
 	job.Result[key] = value
+}
+
+// resultInto reads what an attempt has added into the value at into, if there is
+// anything.
+func resultInto(ctx context.Context, key string, into any) error {
+	text, err := json.Marshal(resultOf(ctx, key))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
 }
 
 // resultOf returns what an attempt, this one or an earlier, has added.

@@ -29,6 +29,10 @@ var SweepIdle = define(Function[SweepIdleArgs]{
 	},
 	Run: func(ctx context.Context, d *Deps, _ SweepIdleArgs) error {
 		return Step(ctx, "decide", func(ctx context.Context) error {
+			now, err := d.Store.Clock(ctx)
+			if err != nil {
+				return err
+			}
 			all, err := d.Store.ByStatus(ctx, ide.Running)
 			if err != nil {
 				return err
@@ -46,7 +50,7 @@ var SweepIdle = define(Function[SweepIdleArgs]{
 			did := make([]ide.IdleStep, len(all))
 			for i, c := range all {
 				group.Go(func() (err error) {
-					did[i], err = d.idle(ctx, c, seen[c.ID])
+					did[i], err = d.idle(ctx, c, seen[c.ID], now)
 					return err
 				})
 			}
@@ -79,9 +83,8 @@ func (d *Deps) next(c ide.Container, seen ide.Activity, now time.Time) (ide.Dead
 	return deadline, step
 }
 
-// idle does what is to be done now with a container, and says what it was.
-func (d *Deps) idle(ctx context.Context, c ide.Container, seen ide.Activity) (ide.IdleStep, error) {
-	now := time.Now().UTC()
+// idle does what is to be done at an instant with a container, and says what it was.
+func (d *Deps) idle(ctx context.Context, c ide.Container, seen ide.Activity, now time.Time) (ide.IdleStep, error) {
 	known := c.Watch.Used != nil || c.IdleTimeout == 0
 	if _, step := d.next(c, seen, now); step == ide.IdleNothing && known && c.Watch.StopsAt == nil {
 		return step, nil

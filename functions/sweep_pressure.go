@@ -80,7 +80,10 @@ func (d *Deps) leastUsed(ctx context.Context, nodes map[string]ide.Mark) ([]ide.
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now, err := d.Store.Clock(ctx)
+	if err != nil {
+		return nil, err
+	}
 	kept := func(c ide.Container) bool { return c.Watch.KeepUntil != nil && c.Watch.KeepUntil.After(now) }
 	var chosen []ide.Container
 	for _, list := range on {

@@ -24,7 +24,10 @@ var SweepPurge = define(Function[SweepPurgeArgs]{
 		return store.Admission{}, nil
 	},
 	Run: func(ctx context.Context, d *Deps, _ SweepPurgeArgs) error {
-		now := time.Now()
+		now, err := d.Store.Clock(ctx)
+		if err != nil {
+			return err
+		}
 		if err := Step(ctx, "containers", func(ctx context.Context) error { return d.purgeContainers(ctx, now) }); err != nil {
 			return err
 		}

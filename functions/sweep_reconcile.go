@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"berth/internal/ide"
@@ -24,7 +26,7 @@ const lastLines = 50
 // of something.
 var SweepReconcile = define(Function[SweepReconcileArgs]{
 	Name: "sweep-reconcile", Doc: "Compare Swarm with the records, and put right what differs", Cron: "@every 30s",
-	Queue: queue.Default, Attempts: 3, Timeout: 2 * time.Minute, Keep: time.Hour,
+	Queue: queue.Low, Attempts: 3, Timeout: 2 * time.Minute, Keep: time.Hour,
 	Admit: func(context.Context, *Deps, ide.Principal, *SweepReconcileArgs) (store.Admission, error) {
 		return store.Admission{}, nil
 	},
@@ -53,6 +55,10 @@ func reconcile(ctx context.Context, d *Deps) error {
 			return err
 		}
 	}
+	clock, err := d.Store.Clock(ctx)
+	if err != nil {
+		return err
+	}
 	// records first and once more: what has not changed in between was so while
 	// Swarm was read
 	were, err := d.Store.Census(ctx)
@@ -67,17 +73,23 @@ func reconcile(ctx context.Context, d *Deps) error {
 	if err != nil {
 		return err
 	}
-	down := func(node string) bool { // seen twice, some seconds apart
-		for _, n := range reported {
-			if n.ID == node {
-				return n.State == "down" && view.Nodes[node].State == "down"
-			}
+	now := slices.Collect(maps.Values(view.Nodes))
+	fate := func(node string) ide.Fate { // not up only if it was seen so twice, some seconds apart
+		if ide.FateOf(reported, node) == ide.NodeUp {
+			return ide.NodeUp
 		}
-		return false
+		return ide.FateOf(now, node)
 	}
 	var failed error
+	for _, f := range view.Foreign {
+		if first, err := d.Store.First(ctx, "foreign:"+f.EngineID); err != nil {
+			failed = errors.Join(failed, err)
+		} else if first {
+			d.Log.Warn("service has berth's labels and is not berth's: it is left alone", "service", f.Name, "id", f.EngineID)
+		}
+	}
 	done := 0
-	for _, v := range compare(view, were, down, time.Now()) {
+	for _, v := range compare(view, were, fate, clock) {
 		ok, err := d.carryOut(ctx, v, were)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", v, err))

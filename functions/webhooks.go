@@ -15,7 +15,7 @@ import (
 type WebhookRequest struct {
 	URL    string   `json:"url" maxLength:"2048" example:"https://hooks.example.org/berth" doc:"Where events are posted: https or http, a public address"`
 	Secret string   `json:"secret,omitempty" maxLength:"128" doc:"What deliveries are signed with: whsec_ and 24 to 64 bytes in base64; random if missing" example:"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`
-	Events []string `json:"events,omitempty" maxItems:"32" enum:"container.starting,container.running,container.stopping,container.stopped,container.failed,container.idle_warning,job.succeeded,job.failed,node.down,node.up,node.pressure" doc:"Types of event; all if missing. Events of nodes go to admins' endpoints only"`
+	Events []string `json:"events,omitempty" maxItems:"32" enum:"container.starting,container.running,container.stopping,container.stopped,container.failed,container.idle_warning,job.succeeded,job.failed,node.down,node.up,node.pressure,node.failing" doc:"Types of event; all if missing. Events of nodes go to admins' endpoints only"`
 }
 
 // check says what is wrong with a request; at is where it stands.

@@ -48,6 +48,7 @@ type NodeRow struct {
 	Isolated      bool              `json:"isolated" doc:"Whether its isolation filter stands, or isolation is off"`
 	Placeable     bool              `json:"placeable" doc:"Whether containers may be put there now"`
 	Why           string            `json:"why,omitempty" example:"It has joined and waits for the image registry.example.com/ide:3." doc:"Why not, in a sentence"`
+	rests         *time.Time        // until when nothing is put there, because starts failed
 	MissingImages []string          `json:"missingImages,omitempty" example:"[\"registry.example.com/ide:3\"]" doc:"Images that it waits for before it takes its first container; they are brought from a registry or another node"`
 	Generic       map[string]int64  `json:"generic,omitempty" doc:"Other resources that its engine announces, by kind" example:"{\"gpu\": 2}"`
 	FreeGeneric   map[string]int64  `json:"freeGeneric,omitempty" doc:"Of those, what can still be reserved" example:"{\"gpu\": 1}"`
@@ -114,7 +115,7 @@ func makeRow(r store.Room) NodeRow {
 		CPU:     Cores{Reserved: float64(n.CPU-r.FreeCPU) / 1e9, Total: float64(n.CPU) / 1e9},
 		Memory:  Bytes{Reserved: n.Memory - r.FreeMemory, Total: n.Memory},
 		FreeCPU: float64(r.FreeCPU) / 1e9, FreeMemory: r.FreeMemory, Load: []float64{}, Above: []ide.Mark{}, Containers: r.Reservation,
-		Why: r.Why(ide.Container{}), MissingImages: n.Missing, Generic: n.Generic,
+		Why: r.Why(ide.Container{}), rests: n.RestsUntil, MissingImages: n.Missing, Generic: n.Generic,
 	}
 	if len(n.Generic) > 0 {
 		row.FreeGeneric = r.FreeGeneric

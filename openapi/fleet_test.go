@@ -193,3 +193,24 @@ func TestMetricsOfNodes(t *testing.T) {
 		t.Error("what a node uses that does not report is told")
 	}
 }
+
+// A node that fails starts which go well elsewhere needs somebody's attention, and
+// its row says why it takes nothing.
+func TestNodeThatFailsStartsIsShown(t *testing.T) {
+	t.Parallel()
+	b := fleetBench(t)
+	for range 3 {
+		b.must(b.st.NodeFailed(t.Context(), "n1"))
+	}
+	nodes, err := b.st.Nodes(t.Context())
+	b.must(err)
+	b.must(b.st.PublishNodes(t.Context(), nodes))
+	var o Overview
+	b.get(viewKey, "/api/dashboard/overview", &o)
+	if got := kinds(o.Attention); !strings.Contains(got, "node_failing:n1") {
+		t.Errorf("attention: %s", got)
+	}
+	if n1 := o.Nodes[0]; n1.Placeable || !strings.Contains(n1.Why, "takes nothing until") {
+		t.Errorf("node-1: placeable %t, %q", n1.Placeable, n1.Why)
+	}
+}

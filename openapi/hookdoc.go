@@ -23,6 +23,7 @@ var hookTexts = map[string]string{
 	"job.failed":             "A job failed.",
 	ide.TypeNodeDown:         "A node does not answer Swarm any more. For admins' endpoints.",
 	ide.TypeNodeUp:           "A node is ready again. For admins' endpoints.",
+	ide.TypeNodeFailing:      "Three starts in a row failed on a node that went well on others: nothing is put there for five minutes. For admins' endpoints.",
 	ide.TypeNodePressure:     "What a node is short of has changed: data.node.pressure names it, nothing once that is over. For admins' endpoints.",
 }
 

@@ -65,7 +65,7 @@ type RedisAnswer struct {
 
 // Attention is something that somebody should look at.
 type Attention struct {
-	Kind      string     `json:"kind" enum:"job_failed,container_unsaved,node_down,node_stale,node_pressure,disk,addresses,redis_memory,redis_policy" doc:"What is wrong"`
+	Kind      string     `json:"kind" enum:"job_failed,container_unsaved,node_down,node_stale,node_failing,node_pressure,disk,addresses,redis_memory,redis_policy" doc:"What is wrong"`
 	Message   string     `json:"message" example:"Node node-2 does not answer Swarm." doc:"The same, for people"`
 	Node      string     `json:"nodeId,omitempty" example:"x8vlm0vmpo1jg5yk4zo2dgpyh" doc:"Where"`
 	Container string     `json:"containerId,omitempty" example:"k3xqh5zt2mwfa" doc:"The container that it is about"`
@@ -166,6 +166,8 @@ func (s *server) attend(ctx context.Context, o *Overview) error {
 			say("node_down", "does not answer Swarm: it is %s.", n.State).Since = n.LastReport
 		case n.Stale:
 			say("node_stale", "has no worker that reports: nothing is known of what it uses.").Since = n.LastReport
+		case n.rests != nil:
+			say("node_failing", "failed some starts in a row that went well on other nodes: it takes nothing until %s.", n.rests.Format("15:04:05 MST"))
 		}
 		if !n.Stale && n.Disk.Percent > diskFull {
 			say("disk", "has used %.0f %% of the disk of its engine.", n.Disk.Percent)

@@ -23,11 +23,11 @@ import (
 type machine struct {
 	proc string // the machine's own /proc
 
-	at            time.Time // of the reading before
-	busy, all     float64   // seconds of CPU
-	in, out       uint64    // bytes
-	minute        []float64 // the last readings of CPU, in percent
-	minuteOfReads int       // how many make a minute
+	at        time.Time // of the reading before
+	busy, all float64   // seconds of CPU
+	in, out   uint64    // bytes
+	recent    []float64 // the last readings of CPU, in percent
+	reads     int       // how many are looked at together
 }
 
 // read measures. CPU and network are means since the reading before, and zero
@@ -142,16 +142,18 @@ func someAvg10(path string) (v float64, ok bool) {
 	return v, err == nil
 }
 
-// overMinute adds a reading of CPU and returns the mean of those of the last
-// minute.
-func (m *machine) overMinute(percent float64) float64 {
-	m.minute = append(m.minute, percent)
-	if over := len(m.minute) - max(m.minuteOfReads, 1); over > 0 {
-		m.minute = m.minute[over:]
+// recently adds a reading of CPU and returns the mean of the last ones; 0 while there
+// are not enough: a compile of a minute is no lasting load.
+func (m *machine) recently(percent float64) float64 {
+	m.recent = append(m.recent, percent)
+	missing := max(m.reads, 1) - len(m.recent)
+	if missing > 0 {
+		return 0
 	}
+	m.recent = m.recent[-missing:]
 	sum := 0.0
-	for _, v := range m.minute {
+	for _, v := range m.recent {
 		sum += v
 	}
-	return sum / float64(len(m.minute))
+	return sum / float64(len(m.recent))
 }

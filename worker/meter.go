@@ -46,7 +46,7 @@ type measurement struct {
 }
 
 func newMeter(w *Worker) *meter {
-	return &meter{w: w, machine: machine{proc: w.cfg.HostProc, minuteOfReads: int(time.Minute / measureEvery)}, high: map[string]time.Time{}, all: map[string]*measurement{}}
+	return &meter{w: w, machine: machine{proc: w.cfg.HostProc, reads: int(ide.CPUOver / measureEvery)}, high: map[string]time.Time{}, all: map[string]*measurement{}}
 }
 
 // Measure reads everything once and reports it. An engine that does not answer
@@ -68,7 +68,7 @@ func (m *meter) Measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	u.Storage = info.Storage
+	u.Storage, u.At = info.Storage, m.w.deps.Store.Shared(ctx, u.At)
 	past, failed := m.containers(ctx, &u)
 	if err := m.report(ctx, id, info.Hostname, u, past); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (m *meter) recall(ctx context.Context, id string) error {
 		return err
 	}
 	m.node = newHistory(id)
-	if ok && time.Since(last.At) < relief {
+	if ok && m.w.deps.Store.Time(ctx).Sub(last.At) < relief {
 		m.last = ide.NodeUse{Above: last.Above}
 		for _, r := range last.Pressure {
 			m.high[r] = last.At
@@ -104,7 +104,7 @@ func (m *meter) report(ctx context.Context, id, hostname string, u ide.NodeUse, 
 	if u.Cores > 0 {
 		used = u.CPU / u.Cores * 100
 	}
-	u.Above = m.w.cfg.HighWater.Above(u, m.machine.overMinute(used), m.last.Above)
+	u.Above = m.w.cfg.HighWater.Above(u, m.machine.recently(used), m.last.Above)
 	u.Pressure = m.pressure(u)
 	node := ide.Node{ID: id, Hostname: hostname}
 	if !slices.Equal(u.Pressure, m.last.Pressure) { // it is told of, so Swarm's view of it is needed
@@ -250,7 +250,7 @@ func (m *meter) find(ctx context.Context, l swarm.LocalContainer, cores float64)
 	if cpu > 0 {
 		c.cpu = float64(cpu) / 1e9
 	}
-	if was, ok := m.was[l.Container]; ok && was.Run == l.Run && time.Since(was.At) < 2*relief {
+	if was, ok := m.was[l.Container]; ok && was.Run == l.Run && m.w.deps.Store.Time(ctx).Sub(was.At) < 2*relief {
 		c.use.Pinned, c.use.Told, c.past.known = was.Pinned, was.Told, true
 	}
 	delete(m.was, l.Container)
@@ -272,7 +272,7 @@ func (m *meter) one(ctx context.Context, engineID string, c *measurement, restar
 	}
 	rate := func(now, before int64) float64 { return max(float64(now-before)/span, 0) }
 	u := &c.use
-	u.At, u.Run, u.Restarts, u.PIDs, u.Memory = s.At.UTC(), c.run, restarts, s.PIDs, s.Memory
+	u.At, u.Run, u.Restarts, u.PIDs, u.Memory = m.w.deps.Store.Shared(ctx, s.At.UTC()), c.run, restarts, s.PIDs, s.Memory
 	u.Cores = (s.CPU - last.CPU).Seconds() / span
 	if u.CPU = 0; c.cpu > 0 {
 		u.CPU = u.Cores / c.cpu * 100
@@ -286,7 +286,7 @@ func (m *meter) one(ctx context.Context, engineID string, c *measurement, restar
 	past, minute := c.past.add(sample)
 	switch {
 	case m.pinStep() == measureEvery:
-		sample.At = last.At.UTC() // when it began
+		sample.At = m.w.deps.Store.Shared(ctx, last.At.UTC()) // when it began
 		return past, m.pinned(ctx, c, sample)
 	case minute != nil:
 		return past, m.pinned(ctx, c, *minute)

@@ -120,7 +120,7 @@ func TestMeterMeasuresItsNode(t *testing.T) {
 	if u = b.use(); len(u.Above) != 1 || !u.Above[0].Since.Equal(since) {
 		t.Errorf("above: %+v, want since %v", u.Above, since)
 	}
-	if told := b.pressures(); len(told) != 1 || !strings.Contains(told[0], "Node node-1 is short of memory: memory is at 95 %, above its mark of 90 %.") {
+	if told := b.pressures(); len(told) != 1 || !strings.Contains(told[0], "Node node-1 is short of memory: memory is at 95 %, above its mark of 90 % (HIGH_WATER_MEMORY).") {
 		t.Errorf("told: %q", told)
 	}
 	p.memory(200)
@@ -280,5 +280,32 @@ func TestMeans(t *testing.T) {
 	}
 	if minutes != 30 || quarters != 2 {
 		t.Errorf("%d minutes and %d quarters ended, want 30 and 2", minutes, quarters)
+	}
+}
+
+// A load of the CPU counts when it has lasted for five minutes: a compile does not
+// keep others from starting.
+func TestACompileIsNoLastingLoad(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	m := newMeter(b.worker(Config{}))
+	marks := ide.HighWater{CPU: 90}
+	above := func(percent float64) []ide.Mark {
+		return marks.Above(ide.NodeUse{At: time.Now(), Cores: 2}, m.machine.recently(percent), nil)
+	}
+	perMinute := int(time.Minute / measureEvery)
+	for i := range 5*perMinute - 1 {
+		if got := above(100); len(got) != 0 {
+			t.Fatalf("after %d readings it is above: %v", i+1, got)
+		}
+	}
+	if got := above(100); len(got) != 1 || !strings.Contains(got[0].String(), "HIGH_WATER_CPU") {
+		t.Fatalf("after five minutes: %v, want it above, and the setting named", got)
+	}
+	for range perMinute {
+		above(10)
+	}
+	if got := above(10); len(got) != 0 {
+		t.Errorf("a minute after its end: %v", got)
 	}
 }

@@ -16,6 +16,7 @@ import (
 // nodeState is what this worker knows of its node.
 type nodeState struct {
 	manager  atomic.Bool
+	silent   atomic.Int64 // reports in a row for which the engine did not answer
 	filtered atomic.Bool
 	refused  atomic.Bool            // what was last reported of egress
 	id       atomic.Pointer[string] // engine ID of the node, once it is known
@@ -44,12 +45,16 @@ func (w *Worker) report(ctx context.Context) error {
 	defer cancel()
 	info, err := w.deps.Swarm.Info(ctx)
 	if err == nil {
+		w.node.silent.Store(0)
 		w.node.engine.Store(&info)
 		w.node.id.Store(&info.NodeID)
 		w.node.manager.Store(info.Manager) // an engine that does not answer is still what it was
 	}
+	if err != nil && ctx.Err() == nil || errors.Is(err, context.DeadlineExceeded) {
+		w.node.silent.Add(1)
+	}
 	me := ide.Worker{ID: w.id, Node: info.NodeID, Manager: err == nil && info.Manager, Engine: err == nil && info.SwarmActive,
-		Filtered: w.node.filtered.Load(), Egress: w.cfg.Guard.Refuses(), Version: w.cfg.Version, At: time.Now().UTC()}
+		Filtered: w.node.filtered.Load(), Egress: w.cfg.Guard.Refuses(), Version: w.cfg.Version, At: w.deps.Store.Time(ctx)}
 	if err == nil {
 		me.Missing, err = w.missing(ctx)
 	}
@@ -136,7 +141,7 @@ func (w *Worker) publish(ctx context.Context) error {
 		nodes[i].Filtered = slices.ContainsFunc(workers, func(o ide.Worker) bool {
 			return o.Node == n.ID && (o.Filtered || !w.cfg.Guard.cfg.Isolation) && (o.Egress || !w.cfg.Guard.cfg.Egress)
 		}) || !w.cfg.Guard.cfg.Isolation && !w.cfg.Guard.cfg.Egress
-		nodes[i].At = time.Now().UTC()
+		nodes[i].At = w.deps.Store.Time(ctx)
 	}
 	before, err := w.deps.Store.Nodes(ctx)
 	if err != nil {
@@ -166,17 +171,18 @@ func (w *Worker) tellJoin(ctx context.Context) error {
 	return nil
 }
 
-// tellOfLost asks for a comparison as soon as a node is seen down for the second
-// time, which is when its containers are lost.
+// tellOfLost asks for a comparison as soon as a node is seen down or gone for the
+// second time, which is when its containers are lost.
 func (w *Worker) tellOfLost(ctx context.Context, before, now []ide.Node) error {
-	isDown := func(list []ide.Node, id string) bool {
-		return slices.ContainsFunc(list, func(n ide.Node) bool { return n.ID == id && n.State == "down" })
-	}
 	ask := false
-	for _, n := range now {
-		if !isDown(now, n.ID) {
+	for _, n := range slices.Concat(before, now) {
+		switch was, is := ide.FateOf(before, n.ID), ide.FateOf(now, n.ID); {
+		case is == ide.NodeUp:
 			delete(w.node.lost, n.ID)
-		} else if isDown(before, n.ID) && !w.node.lost[n.ID] {
+		case is == ide.NodeGone: // now it is forgotten, and the comparison asks Swarm itself
+			delete(w.node.lost, n.ID)
+			ask = true
+		case was == ide.NodeIsDown && !w.node.lost[n.ID]:
 			w.node.lost[n.ID], ask = true, true
 		}
 	}

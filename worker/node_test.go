@@ -77,6 +77,12 @@ func TestReportWithoutEngine(t *testing.T) {
 	if list := b.workers(); len(list) != 1 || list[0].Engine || list[0].Manager {
 		t.Errorf("got %+v, want a worker without an engine", list)
 	}
+	if !w.place().manager {
+		t.Error("a worker whose engine did not answer once leaves the shared queues")
+	}
+	if err := w.report(t.Context()); err == nil || w.place().manager {
+		t.Errorf("got %v; a worker whose engine did not answer twice serves the shared queues", err)
+	}
 	b.engine.Up()
 	for path, want := range map[string]string{"/nodes": "list nodes", "/tasks": "list"} {
 		b.engine.Fail("GET", path, 500, -1)

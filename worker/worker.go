@@ -107,24 +107,49 @@ func (w *Worker) webhooks(ctx context.Context) {
 }
 
 // place is what decides which queues a worker serves: its node's while it is
-// known, and the shared ones while the engine there is a manager, for no other
-// can write to the Swarm.
+// known, and the shared ones while the engine there is a manager that answers, for
+// no other can write to the Swarm.
 type place struct {
 	node    string
 	manager bool
 }
 
-func (w *Worker) place() place { return place{w.Node(), w.node.manager.Load()} }
+// silentReports is how many times in a row an engine may not answer before its
+// worker leaves the shared queues to others.
+const silentReports = 2
 
-func (p place) queues() map[string]int {
-	queues := map[string]int{}
+func (w *Worker) place() place {
+	return place{w.Node(), w.node.manager.Load() && w.node.silent.Load() < silentReports}
+}
+
+// pool is some slots and the queues that they are for.
+type pool struct {
+	slots  int
+	queues map[string]int
+}
+
+// lowSlots is more than there are sweeps, each of which runs once at a time.
+const lowSlots = 12
+
+// pools returns what a worker serves. Starts and stops share its slots; a few more
+// are for stops only, and others for sweeps: whatever starts wait for, there is
+// room to stop something and to put something right.
+func (p place) pools(slots int) []pool {
+	shared := map[string]int{}
 	if p.manager {
-		queues = queue.Weights()
+		shared = queue.Weights()
+		delete(shared, queue.Low)
 	}
 	if p.node != "" {
-		queues[queue.OfNode(p.node)] = 3
+		shared[queue.OfNode(p.node)] = 3
 	}
-	return queues
+	switch {
+	case len(shared) == 0:
+		return nil
+	case !p.manager:
+		return []pool{{slots, shared}}
+	}
+	return []pool{{slots, shared}, {max(1, slots/4), map[string]int{queue.Critical: 1}}, {lowSlots, map[string]int{queue.Low: 1}}}
 }
 
 // placePoll is how soon a change of the node's role is seen here, after the
@@ -135,7 +160,7 @@ const placePoll = 50 * time.Millisecond
 func (w *Worker) serve(ctx context.Context) error {
 	for ctx.Err() == nil {
 		at := w.place()
-		if len(at.queues()) == 0 {
+		if len(at.pools(w.cfg.Concurrency)) == 0 {
 			select {
 			case <-ctx.Done():
 			case <-time.After(placePoll):
@@ -153,16 +178,21 @@ func (w *Worker) serve(ctx context.Context) error {
 func (w *Worker) take(ctx context.Context, at place) error {
 	base, interrupt := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer interrupt(nil)
-	srv := asynq.NewServerFromRedisClient(w.rdb, asynq.Config{
-		Concurrency: w.cfg.Concurrency, Queues: at.queues(),
-		TaskCheckInterval: 50 * time.Millisecond, DelayedTaskCheckInterval: 500 * time.Millisecond,
-		ShutdownTimeout: 5 * time.Second, RetryDelayFunc: retryDelay, IsFailure: func(error) bool { return false },
-		Logger: asynqLog{w.log}, LogLevel: asynq.WarnLevel,
-	})
 	mux := asynq.NewServeMux()
 	mux.HandleFunc(queue.JobTask, func(_ context.Context, t *asynq.Task) error { return w.job(base, t) })
-	if err := srv.Start(mux); err != nil {
-		return fmt.Errorf("start queue server: %w", err)
+	var servers []*asynq.Server
+	for _, p := range at.pools(w.cfg.Concurrency) {
+		srv := asynq.NewServerFromRedisClient(w.rdb, asynq.Config{
+			Concurrency: p.slots, Queues: p.queues,
+			TaskCheckInterval: 50 * time.Millisecond, DelayedTaskCheckInterval: 500 * time.Millisecond,
+			ShutdownTimeout: 5 * time.Second, RetryDelayFunc: retryDelay, IsFailure: func(error) bool { return false },
+			Logger: asynqLog{w.log}, LogLevel: asynq.WarnLevel,
+		})
+		if err := srv.Start(mux); err != nil {
+			return fmt.Errorf("start queue server: %w", err)
+		}
+		defer srv.Shutdown()
+		servers = append(servers, srv)
 	}
 	w.log.Info("worker runs", "concurrency", w.cfg.Concurrency, "node", at.node, "manager", at.manager)
 
@@ -174,10 +204,11 @@ func (w *Worker) take(ctx context.Context, at place) error {
 		case <-look.C:
 		}
 	}
-	srv.Stop()
+	for _, srv := range servers {
+		srv.Stop()
+	}
 	w.log.Info("worker drains", "grace", w.cfg.Grace)
 	w.drain(interrupt)
-	srv.Shutdown()
 	return nil
 }
 

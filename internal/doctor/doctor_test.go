@@ -120,7 +120,7 @@ func (b *bench) report(change func(*ide.Worker), node string) {
 func (b *bench) container(node string) {
 	b.Helper()
 	c := ide.Container{ID: ide.NewID(), Run: 1, Owner: "alice", Status: ide.Running, Image: image, Node: node, Address: "10.86.0.9", CreatedAt: time.Now()}
-	_, err := b.st.Restore(b.Context(), c, ide.Job{}, true, "")
+	_, err := b.st.Restore(b.Context(), c, ide.Job{}, true, 0, "")
 	b.must(err)
 }
 

@@ -58,6 +58,10 @@ type Config struct {
 	Dial        func(ctx context.Context, network, addr string) (net.Conn, error)
 	DialTimeout time.Duration // 0 is 3 s
 
+	// Grace is how long upgraded connections may take to end when Run does; 0 cuts
+	// them at once.
+	Grace time.Duration
+
 	Log *slog.Logger
 }
 
@@ -68,9 +72,10 @@ type Gateway struct {
 	proxy  httputil.ReverseProxy
 	now    func() time.Time
 
-	ready  atomic.Bool
-	mu     sync.RWMutex
-	routes map[string]*route
+	ready    atomic.Bool
+	draining atomic.Bool
+	mu       sync.RWMutex
+	routes   map[string]*route
 }
 
 // New returns a gateway that knows no container until Run has loaded them.
@@ -146,15 +151,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Run loads the routes, follows their changes and reports activity until ctx
 // ends. When the source fails, the routes known so far stay in force, and once
 // it answers again all are loaded anew, so that no change is missed. On the way
-// out it closes the upgraded connections, which an http.Server's Shutdown does
-// not know of, and reports a last time, with no connection open: none outlives
-// this process. It returns nil.
+// out it reports a last time, with no connection open: none outlives this process.
+// Then it has the upgraded connections end, which an http.Server's Shutdown does
+// not know of. It returns nil.
 func (g *Gateway) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { g.follow(ctx) })
 	wg.Go(func() { g.report(ctx) })
 	wg.Wait()
+	g.draining.Store(true)
+	g.drain()
 	g.closeUpgraded()
+	g.draining.Store(false) // by now there is no upstream to upgrade to
 	return nil
 }
 

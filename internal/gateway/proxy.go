@@ -38,13 +38,21 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, rt *route, por
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
-		release, ok := rt.to.hold(cancel)
+		h := &held{cancel: cancel}
+		release, ok := rt.to.hold(h)
+		if ok && g.draining.Load() {
+			release()
+			ok = false
+		}
 		if !ok {
 			g.answer(w, r, starting)
 			return
 		}
 		defer release()
 		w = &hijacker{ResponseWriter: w, ctx: ctx}
+		if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+			w.(*hijacker).held = h
+		}
 	}
 	if !probe {
 		rt.seen.touch(port, g.now())
@@ -124,7 +132,8 @@ func (transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // the container's side only, and waits for a client that may never answer.
 type hijacker struct {
 	http.ResponseWriter
-	ctx context.Context
+	ctx  context.Context
+	held *held // of a WebSocket
 }
 
 func (h *hijacker) Unwrap() http.ResponseWriter { return h.ResponseWriter }
@@ -133,6 +142,12 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err == nil {
 		context.AfterFunc(h.ctx, func() { conn.Close() })
+	}
+	if err == nil && h.held != nil {
+		h.held.mu.Lock()
+		defer h.held.mu.Unlock()
+		h.held.wire = &wire{Conn: conn}
+		return h.held.wire, rw, nil
 	}
 	return conn, rw, err
 }

@@ -122,7 +122,7 @@ type upstream struct {
 
 	mu       sync.Mutex
 	closed   bool
-	upgraded map[*context.CancelFunc]struct{}
+	upgraded map[*held]struct{}
 }
 
 func newUpstream(address string, dial func(ctx context.Context, network, addr string) (net.Conn, error), timeout time.Duration) *upstream {
@@ -143,22 +143,22 @@ func newUpstream(address string, dial func(ctx context.Context, network, addr st
 	}
 }
 
-// hold has cancel called when the upstream is no longer in use, until release.
+// hold has a connection cut when the upstream is no longer in use, until release.
 // Not ok means that this is already so.
-func (u *upstream) hold(cancel context.CancelFunc) (release func(), ok bool) {
+func (u *upstream) hold(h *held) (release func(), ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
 		return nil, false
 	}
 	if u.upgraded == nil {
-		u.upgraded = map[*context.CancelFunc]struct{}{}
+		u.upgraded = map[*held]struct{}{}
 	}
-	u.upgraded[&cancel] = struct{}{}
+	u.upgraded[h] = struct{}{}
 	return func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		delete(u.upgraded, &cancel)
+		delete(u.upgraded, h)
 	}, true
 }
 
@@ -171,8 +171,8 @@ func (u *upstream) close() {
 	}
 	u.mu.Lock()
 	u.closed = true
-	for cancel := range u.upgraded {
-		(*cancel)()
+	for h := range u.upgraded {
+		h.cancel()
 	}
 	u.mu.Unlock()
 	u.transport.CloseIdleConnections()

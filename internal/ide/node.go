@@ -27,7 +27,46 @@ type Node struct {
 	ForeignUse    map[string]int64  `json:"foreignGeneric,omitempty"` // of those, reserved by services that are not our containers
 	Filtered      bool              `json:"filtered"`                 // its isolation filter and egress rules stand, or are off
 	Missing       []string          `json:"missingImages,omitempty"`  // images that it waits for before it takes its first container
+	RestsUntil    *time.Time        `json:"restsUntil,omitempty"`     // set while nothing is put there because it failed some starts in a row
 	At            time.Time         `json:"at"`                       // when this was seen
+}
+
+// Fate is what has become of a node.
+type Fate string
+
+// The fates. What runs on a node that is not up cannot be known, and nothing there
+// can be waited for.
+const (
+	NodeUp     Fate = "up"
+	NodeIsDown Fate = "down" // it does not answer Swarm
+	NodeGone   Fate = "gone" // it has left the Swarm
+)
+
+// FateOf says what has become of the node that something is on, by a list of all
+// nodes. While there is no list nothing is known, and it is believed to be up.
+func FateOf(nodes []Node, id string) Fate {
+	if id == "" || len(nodes) == 0 {
+		return NodeUp
+	}
+	for _, n := range nodes {
+		if n.ID == id && n.State == "down" {
+			return NodeIsDown
+		} else if n.ID == id {
+			return NodeUp
+		}
+	}
+	return NodeGone
+}
+
+// Sentence says it of a container's node.
+func (f Fate) Sentence() string {
+	switch f {
+	case NodeIsDown:
+		return "Its node does not answer."
+	case NodeGone:
+		return "Its node has left the Swarm."
+	}
+	return "Its node is up."
 }
 
 // Placeable says whether containers may be put there.
@@ -39,6 +78,8 @@ func (n Node) Unfit() string {
 	switch {
 	case n.State != "ready" || n.Availability != "active":
 		return fmt.Sprintf("It is %s and its availability is %s.", n.State, n.Availability)
+	case n.RestsUntil != nil:
+		return fmt.Sprintf("Some starts in a row failed there that went well on other nodes: it takes nothing until %s.", n.RestsUntil.Format("15:04:05 MST"))
 	case !n.Filtered:
 		return "Its isolation filter does not stand."
 	case len(n.Missing) > 0:
@@ -72,5 +113,5 @@ type Worker struct {
 	Address  string    `json:"address,omitempty"` // host:port on the overlay where it gives them to other workers
 	Version  string    `json:"version"`
 	Missing  []string  `json:"missing,omitempty"` // images of templates that its node does not have
-	At       time.Time `json:"at"`                // by its own clock
+	At       time.Time `json:"at"`                // by the clock that all share, as all times
 }

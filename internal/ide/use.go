@@ -57,14 +57,18 @@ type Busy struct {
 // Mark is a resource of a node that is used more than the operator wants.
 type Mark struct {
 	Resource string    `json:"resource" enum:"cpu,memory,disk" doc:"What"`
-	Percent  float64   `json:"percent" example:"93" doc:"In use; of CPU over the last minute"`
+	Percent  float64   `json:"percent" example:"93" doc:"In use; of CPU over the last five minutes"`
 	Mark     float64   `json:"mark" example:"90" doc:"The high-water mark, in percent"`
 	Since    time.Time `json:"since" doc:"Since when it is above"`
 }
 
-// String says it for people: "memory is at 93 %, above its mark of 90 %".
+// CPUOver is how long a load of the CPU must last to count: a compile is none.
+const CPUOver = 5 * time.Minute
+
+// String says it for people, with the setting that the mark is from: "memory is at
+// 93 %, above its mark of 90 % (HIGH_WATER_MEMORY)".
 func (m Mark) String() string {
-	return fmt.Sprintf("%s is at %.0f %%, above its mark of %.0f %%", m.Resource, m.Percent, m.Mark)
+	return fmt.Sprintf("%s is at %.0f %%, above its mark of %.0f %% (HIGH_WATER_%s)", m.Resource, m.Percent, m.Mark, strings.ToUpper(m.Resource))
 }
 
 // Marks says several for people.
@@ -80,8 +84,8 @@ func Marks(all []Mark) string {
 // is none.
 type HighWater struct{ CPU, Memory, Disk float64 }
 
-// Above compares a use with the marks. cpu is the mean percentage of the last
-// minute; before is what was above at the report before, whose beginnings
+// Above compares a use with the marks. cpu is the mean percentage over
+// CPUOver; before is what was above at the report before, whose beginnings
 // stay.
 func (h HighWater) Above(u NodeUse, cpu float64, before []Mark) []Mark {
 	var above []Mark

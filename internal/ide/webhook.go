@@ -42,13 +42,14 @@ const (
 	TypeNodeDown     = "node.down"
 	TypeNodeUp       = "node.up"
 	TypeNodePressure = "node.pressure"
+	TypeNodeFailing  = "node.failing"
 )
 
 // WebhookTypes lists the types of event that webhooks tell of.
 func WebhookTypes() []string {
 	return []string{
 		"container.starting", "container.running", "container.stopping", "container.stopped", "container.failed", "container.idle_warning",
-		"job.succeeded", "job.failed", TypeNodeDown, TypeNodeUp, TypeNodePressure,
+		"job.succeeded", "job.failed", TypeNodeDown, TypeNodeUp, TypeNodePressure, TypeNodeFailing,
 	}
 }
 

@@ -24,12 +24,13 @@ const MinKey = 32
 // version is the first part of every sealed text.
 const version = "v1."
 
-// Box seals with its first key and opens with all of them, so that a key can
-// be replaced: put the new one in front, drop the old one when nothing sealed
-// with it is left.
+// Box seals with its first key and opens with all of them, so that a key can be
+// replaced while old and new processes live side by side: give all of them the new
+// one in the second place, then in the first, and drop the old one when nothing
+// sealed with it is left.
 type Box struct {
 	keys []cipher.AEAD
-	mac  []byte
+	macs [][]byte
 }
 
 // New returns a Box for one or more secret keys. A key is any text of at
@@ -52,27 +53,31 @@ func New(keys ...string) (*Box, error) {
 		if err != nil {
 			return nil, fmt.Errorf("make cipher: %w", err)
 		}
-		b.keys = append(b.keys, aead)
+		mac, err := hkdf.Key(sha256.New, []byte(k), nil, "berth mac v1", sha256.Size)
+		if err != nil {
+			return nil, fmt.Errorf("derive key: %w", err)
+		}
+		b.keys, b.macs = append(b.keys, aead), append(b.macs, mac)
 	}
-	mac, err := hkdf.Key(sha256.New, []byte(keys[0]), nil, "berth mac v1", sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	b.mac = mac
 	return b, nil
 }
 
-// Digest returns a keyed digest (HMAC-SHA256, hexadecimal) of the JSON of v:
-// it tells requests apart without letting a reader of Redis guess a password
-// that is part of one.
-func (b *Box) Digest(v any) (string, error) {
+// Digests returns keyed digests (HMAC-SHA256, hexadecimal) of the JSON of v, one for
+// each key, the first key's first: they tell requests apart without letting a reader
+// of Redis guess a password that is part of one. Two values are the same where any
+// digest of one is one of the other's.
+func (b *Box) Digests(v any) ([]string, error) {
 	plain, err := json.Marshal(v)
 	if err != nil {
-		return "", fmt.Errorf("encode: %w", err)
+		return nil, fmt.Errorf("encode: %w", err)
 	}
-	h := hmac.New(sha256.New, b.mac)
-	h.Write(plain)
-	return hex.EncodeToString(h.Sum(nil)), nil
+	list := make([]string, len(b.macs))
+	for i, mac := range b.macs {
+		h := hmac.New(sha256.New, mac)
+		h.Write(plain)
+		list[i] = hex.EncodeToString(h.Sum(nil))
+	}
+	return list, nil
 }
 
 // Seal encrypts the JSON of v. The same context must be given to open it:

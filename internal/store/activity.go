@@ -17,7 +17,7 @@ func (s *Store) ReportActivity(ctx context.Context, seen []ide.Activity) error {
 	}
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, a := range seen {
-			activityScript.Eval(ctx, p, []string{activityKey}, a.ID, a.Requests, a.Connections, ms(a.LastActivity), ms(a.Web))
+			activityScript.Eval(ctx, p, []string{activityKey}, a.ID, a.Requests, a.Connections, ms(s.Shared(ctx, a.LastActivity)), ms(s.Shared(ctx, a.Web)))
 		}
 		return nil
 	})

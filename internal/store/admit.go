@@ -32,23 +32,23 @@ type Admission struct {
 	Edit      func(*ide.Container) error // changes the present record; not called when a job of the pair is open; nil changes nothing
 	Message   string                     // of the event that tells of a change of state
 
-	Reserve   bool   // take a place on a node, within the owner's quota
-	MaxPerKey int    // live containers of the owner; 0 is any number
-	Pack      bool   // fill nodes one by one instead of spreading
-	Place     bool   // with Reserve: the workspace's place must be nobody else's while it is live
-	Only      string // with Reserve: the only node that will do, by its engine ID; empty is any
-	Not       string // with Reserve: the one that will not
-	Force     bool   // sets the job's force flag, also on an open one
-	Purge     bool   // sets the job's purge flag, also on an open one
-	Wish      string // digest of what is asked for: an open job with another one is a CONFLICT; empty is not compared
-	SameRun   bool   // an open job of an earlier run of the container is a CONFLICT
+	Reserve   bool     // take a place on a node, within the owner's quota
+	MaxPerKey int      // live containers of the owner; 0 is any number
+	Pack      bool     // fill nodes one by one instead of spreading
+	Place     bool     // with Reserve: the workspace's place must be nobody else's while it is live
+	Only      string   // with Reserve: the only node that will do, by its engine ID; empty is any
+	Not       []string // with Reserve: those that will not
+	Force     bool     // sets the job's force flag, also on an open one
+	Purge     bool     // sets the job's purge flag, also on an open one
+	Wish      string   // digest of what is asked for: an open job with another one is a CONFLICT; empty is not compared
+	SameRun   bool     // an open job of an earlier run of the container is a CONFLICT
 
 	Webhook *ide.Webhook // with New: an endpoint that hears of it; nil is none
 	Trace   string       // of the request that asks
 	Instant time.Time    // of the function's schedule: for each there is one job, however many ask, and none while it is paused
 
 	IdempotencyKey string
-	Digest         string                              // of the request
+	Digests        []string                            // of the request, under each key: the first is written, each may be the one that was
 	Answer         func(ide.Container, ide.Job) string // what the same request gets again
 
 	goesOn string // the open job that does this
@@ -143,7 +143,7 @@ func (s *Store) taken(ctx context.Context, p ide.Principal, b ide.Bucket, id, ho
 // Answered returns the first answer to an Idempotency-Key of an owner's, or
 // nothing. With another request than the first it is
 // IDEMPOTENCY_KEY_REUSED.
-func (s *Store) Answered(ctx context.Context, owner, key, digest string) (string, error) {
+func (s *Store) Answered(ctx context.Context, owner, key string, digests []string) (string, error) {
 	was, err := s.rdb.Get(ctx, idemKey(owner, key)).Result()
 	if isNil(err) {
 		return "", nil
@@ -152,7 +152,7 @@ func (s *Store) Answered(ctx context.Context, owner, key, digest string) (string
 		return "", down(err)
 	}
 	first, answer, _ := strings.Cut(was, "\n")
-	if first != digest {
+	if !slices.Contains(digests, first) {
 		return "", refusal([]string{"reused"}, ide.Container{})
 	}
 	return answer, nil
@@ -205,7 +205,7 @@ func (s *Store) present(ctx context.Context, a Admission) (present, error) {
 
 // tryAdmit runs the script once; again says that somebody else was quicker.
 func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admitted, again bool, err error) {
-	c, now := p.container, time.Now().UTC()
+	c, now := p.container, s.Time(ctx)
 	job := ide.Job{
 		ID: fmt.Sprintf("%s:%s:%d", a.Function, cmp.Or(a.Target, c.ID, a.Node), p.seq), Function: a.Function, Container: c.ID, Node: a.Node, Owner: a.By.Name,
 		Status: ide.JobQueued, MaxAttempts: a.MaxAttempts, QueuedAt: now, Steps: []ide.Step{}, Trace: a.Trace,
@@ -258,7 +258,7 @@ func (s *Store) tryAdmit(ctx context.Context, a Admission, p present) (out Admit
 	got, err := s.run(ctx, admitScript, []string{containerKey(c.ID), jobKey(job.ID), idem},
 		a.Function, c.ID, p.seq, encode(job), encode(a.Args), ms(now), a.By.Name, doc, p.rev, string(c.Status),
 		c.Owner, ms(c.CreatedAt), event, s.cfg.EventsKept, cpu, mem, strategy, s.cfg.CapacityMaxAge.Milliseconds(),
-		a.MaxPerKey, a.Digest, answer, int(s.cfg.IdempotencyTTL.Seconds()), flag(a.Force), c.Run, flag(p.open != ""), place, only, lane, window,
+		a.MaxPerKey, strings.Join(a.Digests, " "), answer, int(s.cfg.IdempotencyTTL.Seconds()), flag(a.Force), c.Run, flag(p.open != ""), place, only, lane, window,
 		hook, hookID, types, instant, generic, has, flag(a.goesOn != ""), flag(a.Once), a.Wish, flag(a.Purge), flag(a.SameRun))
 	if err != nil {
 		return out, false, err

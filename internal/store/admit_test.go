@@ -172,7 +172,7 @@ func TestIdempotencyKey(t *testing.T) {
 	for range 50 {
 		wg.Go(func() {
 			a := create()
-			a.IdempotencyKey, a.Digest = "k", "d"
+			a.IdempotencyKey, a.Digests = "k", []string{"d"}
 			out, err := s.Admit(context.Background(), a)
 			if err != nil {
 				t.Error(err)
@@ -193,7 +193,7 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Errorf("got %d containers, want 1", total)
 	}
 	a := create()
-	a.IdempotencyKey, a.Digest = "k", "another"
+	a.IdempotencyKey, a.Digests = "k", []string{"another"}
 	if _, err := s.Admit(t.Context(), a); code(err) != ide.IdempotencyKeyReused {
 		t.Errorf("got %v", err)
 	}

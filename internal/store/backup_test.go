@@ -69,7 +69,7 @@ func lived(t *testing.T) (*Store, ide.Container, ide.Job) {
 	s := open(t, 8e9, 8<<30)
 	ctx := t.Context()
 	a := create()
-	a.IdempotencyKey, a.Digest = "once", "digest"
+	a.IdempotencyKey, a.Digests = "once", []string{"digest"}
 	first := admit(t, s, a)
 	h := take(t, s, first.Job.ID)
 	if _, err := h.End(ctx, ide.JobSucceeded); err != nil {

@@ -13,7 +13,7 @@ import "github.com/redis/go-redis/v9"
 // rev (0 = must be new), 10 its status, 11 its owner, 12 created (ms),
 // 13 event, 14 events kept, 15 reserve cpu (” = none), 16 reserve memory,
 // 17 pack or spread, 18 capacity max age (ms), 19 most live containers of the
-// owner (0 = any), 20 idempotency hash, 21 answer, 22 idempotency TTL (s),
+// owner (0 = any), 20 idempotency hashes, by blanks, of which the first is written, 21 answer, 22 idempotency TTL (s),
 // 23 force (0 or 1), 24 run, 25 the pair's job was seen open (0 or 1),
 // 26 place of the workspace, "bucket/prefix/" (” = none), 27 the only nodes that
 // will do, by blanks (” = any), 28 lane of the job (” = none), 29 the most of a lane that
@@ -34,7 +34,7 @@ if KEYS[3] ~= '' then
   local was = redis.call('GET', KEYS[3])
   if was then
     local at = was:find('\n', 1, true)
-    if was:sub(1, at-1) ~= ARGV[20] then return {'reused'} end
+    if not (' '..ARGV[20]..' '):find(' '..was:sub(1, at-1)..' ', 1, true) then return {'reused'} end
     return {'answered', was:sub(at+1)}
   end
 end
@@ -166,7 +166,7 @@ if ARGV[8] ~= '' then
   changed('c '..cid..' '..ARGV[11])
 end
 changed('j '..jid)
-if KEYS[3] ~= '' then redis.call('SET', KEYS[3], ARGV[20]..'\n'..ARGV[21], 'EX', ARGV[22]) end
+if KEYS[3] ~= '' then redis.call('SET', KEYS[3], (ARGV[20]:match('^%S*'))..'\n'..ARGV[21], 'EX', ARGV[22]) end
 return {'ok', node, waits}
 `)
 

@@ -32,8 +32,9 @@ func (s *Store) KeepNodes(ctx context.Context, nodes []string) error {
 	if err != nil {
 		return err
 	}
+	now := s.Time(ctx)
 	gone := slices.DeleteFunc(known.Val(), func(n string) bool { return slices.Contains(nodes, n) })
-	list = slices.DeleteFunc(list, func(w ide.Worker) bool { return slices.Contains(nodes, w.Node) || time.Since(w.At) < fadeAfter })
+	list = slices.DeleteFunc(list, func(w ide.Worker) bool { return slices.Contains(nodes, w.Node) || now.Sub(w.At) < fadeAfter })
 	if len(gone)+len(list) == 0 {
 		return nil
 	}

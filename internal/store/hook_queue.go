@@ -35,7 +35,7 @@ type Claimed struct {
 // when there is none. Until it is settled, or the claim ends, nobody else gets
 // one of the same endpoint: so they come in order, one at a time.
 func (s *Store) ClaimDelivery(ctx context.Context, lane HookLane) (c Claimed, ok bool, err error) {
-	now := time.Now()
+	now := s.Time(ctx)
 	c.token = ide.NewID()
 	got, err := s.run(ctx, claimHookScript, []string{prefix + "hooks:" + string(lane)}, ms(now), ms(now.Add(s.cfg.HookLease)), c.token)
 	if err != nil || got[0] != "ok" {
@@ -78,7 +78,7 @@ func (s *Store) Settle(ctx context.Context, c Claimed, out Settled) error {
 	if !out.Hold.IsZero() {
 		hold = ms(out.Hold)
 	}
-	_, err := s.run(ctx, settleHookScript, nil, c.Webhook.ID, c.Delivery.ID, c.token, ms(time.Now()), encode(c.Delivery), string(out.Status),
+	_, err := s.run(ctx, settleHookScript, nil, c.Webhook.ID, c.Delivery.ID, c.token, ms(s.Time(ctx)), encode(c.Delivery), string(out.Status),
 		ms(out.Next), hold, string(out.Lane), flag(out.Status == ide.DeliveryDelivered), out.Disable, event, c.Webhook.Container, s.cfg.EventsKept)
 	return err
 }

@@ -84,7 +84,7 @@ func (s *Store) jobs(ctx context.Context, ids []string) ([]ide.Job, error) {
 // Cancel marks an open job: a queued one ends as soon as a worker sees it, a
 // running one at its next step. An ended one is a CONFLICT.
 func (s *Store) Cancel(ctx context.Context, id string) error {
-	got, err := s.run(ctx, cancelScript, []string{jobKey(id), dueKey}, id, ms(time.Now()))
+	got, err := s.run(ctx, cancelScript, []string{jobKey(id), dueKey}, id, ms(s.Time(ctx)))
 	if err == nil && got[0] == "ended" {
 		return ide.Errorf(ide.Conflict, "The job has ended.")
 	}
@@ -183,7 +183,7 @@ func (s *Store) Redeliver(ctx context.Context, id string, lost int) (next int, o
 // number.
 func (s *Store) Prune(ctx context.Context) (int, error) {
 	for total := 0; ; {
-		got, err := s.run(ctx, pruneScript, []string{endedKey}, ms(time.Now().Add(-s.cfg.JobRetention)))
+		got, err := s.run(ctx, pruneScript, []string{endedKey}, ms(s.Time(ctx).Add(-s.cfg.JobRetention)))
 		if err != nil {
 			return total, err
 		}
@@ -233,6 +233,10 @@ var ErrEnded = errors.New("the job has ended")
 
 // ErrMore says that a job cannot end: more was asked of it meanwhile.
 var ErrMore = errors.New("more was asked of the job")
+
+// ErrWaits says that the job's owner has as many jobs running as it may: the
+// job is delivered when one of them ends.
+var ErrWaits = errors.New("others of the same owner come first")
 
 // ErrLost says that the lease is no longer ours: whatever we did not finish
 // is somebody else's now.

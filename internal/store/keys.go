@@ -16,6 +16,7 @@ package store
 //	j:due                 zset    open jobs by the time they ought to run
 //	j:ended               zset    ended jobs by the time they ended
 //	turn:<queue>:<owner>  set     its jobs that were delivered and have not begun, at most window
+//	run:<queue>:<owner>   set     its jobs that run
 //	wait:<queue>:<owner>  list    its jobs that are delivered when their turn comes, in the order of creation
 //	j:open                hash    function:container -> its open job
 //	j:seq                 hash    function:container -> number of its last job
@@ -24,6 +25,8 @@ package store
 //	nodes                 hash    node ID -> JSON of ide.Node
 //	nodes:down            set     node IDs of which it was told that they are down
 //	nodes:high            hash    node ID -> "at resource text" of those above a high-water mark
+//	nodes:failing         hash    node ID -> starts in a row that failed there and not on another
+//	nodes:resting         hash    node ID -> until when nothing is put there, because of that (ms)
 //	nodes:pressure        hash    node ID -> what it is short of, as last told, by commas
 //	use:<node>            string  JSON of ide.NodeUse, for a day
 //	use:<node>:c          hash    container ID -> JSON of ide.ContainerUse, of those on the node, for a day
@@ -52,6 +55,7 @@ package store
 //	keys:used             hash    name of an API key -> when it was last used (ms)
 //	session:<id>          hash    key (name of an API key), proof, expires (ms); id is the SHA-256 of the browser's token
 //	workers               hash    worker ID -> JSON of ide.Worker
+//	told:<what>           string  it was said once, and is not for 30 days
 //	hooks, hooks:n:<owner>
 //	                      set     webhook IDs: all, an owner's standing ones
 //	hooks:all, hooks:o:<owner>, hooks:c:<container>
@@ -80,6 +84,7 @@ func hookQueueKey(id string) string         { return hookKey(id) + ":q" }
 func hookLogKey(id string) string           { return hookKey(id) + ":log" }
 func deliveryKey(hook, event string) string { return hookKey(hook) + ":d:" + event }
 func standingKey(owner string) string       { return prefix + "hooks:n:" + owner }
+func toldKey(what string) string            { return prefix + "told:" + what }
 func purgedKey(id string) string            { return prefix + "purged:" + id }
 
 func useKey(node string) string          { return prefix + "use:" + node }
@@ -99,6 +104,8 @@ const (
 	downKey       = prefix + "nodes:down"
 	highKey       = prefix + "nodes:high"
 	pressureKey   = prefix + "nodes:pressure"
+	failingKey    = prefix + "nodes:failing"
+	restingKey    = prefix + "nodes:resting"
 	addressesKey  = prefix + "addresses"
 	capKey        = prefix + "cap"
 	resCPUKey     = prefix + "res:cpu"

@@ -35,24 +35,26 @@ type Flags struct {
 }
 
 // Take begins an attempt of a job for one of its deliveries. Errors: ErrHeld,
-// ErrEnded, also for a delivery that a later one has replaced,
+// ErrEnded, also for a delivery that a later one has replaced, ErrWaits,
 // QUEUE_UNAVAILABLE.
 func (s *Store) Take(ctx context.Context, id string, delivery int) (*Held, error) {
 	h := &Held{store: s, token: ide.NewID()}
-	got, err := s.run(ctx, takeScript, []string{jobKey(id), leaseKey(Target(id))}, id, h.token, s.cfg.LeaseTTL.Milliseconds(), delivery)
+	got, err := s.run(ctx, takeScript, []string{jobKey(id), leaseKey(Target(id))}, id, h.token, s.cfg.LeaseTTL.Milliseconds(), delivery, s.cfg.Running)
 	if err != nil {
 		return nil, err
 	}
 	switch got[0] {
 	case "held":
 		return nil, ErrHeld
+	case "waits":
+		return nil, ErrWaits
 	case "ended", "gone":
 		return nil, ErrEnded
 	}
 	if err := json.Unmarshal([]byte(got[1]), &h.Job); err != nil {
 		return nil, fmt.Errorf("decode job %s: %w", id, err)
 	}
-	now := time.Now().UTC()
+	now := s.Time(ctx)
 	h.Args, h.Job.Status, h.Job.Attempt, h.Job.NextAttemptAt = []byte(got[2]), ide.JobRunning, atoi(got[3]), nil
 	h.Flags = Flags{Cancel: got[4] == "1", Force: got[5] == "1"}
 	h.Failing, h.Run, h.Delivery = got[6] == "1", atoi(got[7]), atoi(got[8])
@@ -67,7 +69,7 @@ func (s *Store) Take(ctx context.Context, id string, delivery int) (*Held, error
 
 // Save writes the job as it stands while it runs, and refreshes the flags.
 func (h *Held) Save(ctx context.Context) error {
-	_, err := h.save(ctx, time.Time{}, false)
+	_, err := h.save(ctx, time.Time{}, counted)
 	return err
 }
 
@@ -79,18 +81,29 @@ func (h *Held) Retry(ctx context.Context, t time.Time, uncount bool) (waiting []
 	if uncount {
 		h.Job.Status, h.Job.NextAttemptAt = ide.JobQueued, nil
 	}
-	return h.save(ctx, t, uncount)
+	return h.save(ctx, t, flag(uncount))
+}
+
+// Wait ends the attempt of a job that waits for others, takes it back, and
+// makes the job due at t: it goes on running, and has no lease and no slot
+// meanwhile. It returns the other open jobs of the container.
+func (h *Held) Wait(ctx context.Context, t time.Time) (waiting []string, err error) {
+	h.Job.Status, h.Job.NextAttemptAt = ide.JobRunning, nil
+	return h.save(ctx, t, "2")
 }
 
 // End ends the job. It returns the other open jobs of the container. ErrMore says
 // that a purge was asked for since the attempt began: the job goes on.
 func (h *Held) End(ctx context.Context, status ide.JobStatus) (waiting []string, err error) {
-	now := time.Now().UTC()
+	now := h.store.Time(ctx)
 	h.Job.Status, h.Job.FinishedAt, h.Job.NextAttemptAt = status, &now, nil
-	return h.save(ctx, now, false)
+	return h.save(ctx, now, counted)
 }
 
-func (h *Held) save(ctx context.Context, at time.Time, uncount bool) ([]string, error) {
+// counted says of an attempt that it is one of those that a job has.
+const counted = "0"
+
+func (h *Held) save(ctx context.Context, at time.Time, uncount string) ([]string, error) {
 	j, failing, event := h.Job, "", ""
 	var added []any
 	if h.Failing {
@@ -110,7 +123,8 @@ func (h *Held) save(ctx context.Context, at time.Time, uncount bool) ([]string, 
 		}
 		added = tally(j)
 	}
-	args := []any{j.ID, h.token, h.store.cfg.LeaseTTL.Milliseconds(), encode(j), string(j.Status), ms(at), event, h.store.cfg.EventsKept, failing, flag(uncount), ms(counts), flag(h.Purge)}
+	args := []any{j.ID, h.token, h.store.cfg.LeaseTTL.Milliseconds(), encode(j), string(j.Status), ms(at), event, h.store.cfg.EventsKept, failing, uncount, ms(counts),
+		ms(h.store.Time(ctx)), window, h.store.cfg.Running, flag(h.Purge)}
 	got, err := h.store.run(ctx, saveScript, []string{jobKey(j.ID), leaseKey(Target(j.ID))}, append(args, added...)...)
 	if err != nil {
 		return nil, err

@@ -49,13 +49,20 @@ return {'ok'}
 // it; a node that is no longer named is forgotten. What went down, and what
 // came back, is told.
 func (s *Store) PublishNodes(ctx context.Context, nodes []ide.Node) error {
+	rests, err := s.resting(ctx)
+	if err != nil {
+		return err
+	}
 	args := []any{s.cfg.EventsKept}
 	for _, n := range nodes {
+		if until, ok := rests[n.ID]; ok {
+			n.RestsUntil = &until
+		}
 		free := fmt.Sprintf("%d %d %d %d %d %s", max(n.CPU-n.ForeignCPU, 0), max(n.Memory-n.ForeignMemory, 0),
 			max(n.CPU, 1), max(n.Memory, 1), ms(n.At), flag(n.Placeable()))
 		args = append(args, n.ID, encode(n), free, n.State, nodeEvent(n, ide.TypeNodeDown, "does not answer Swarm any more."), nodeEvent(n, ide.TypeNodeUp, "is ready again."))
 	}
-	_, err := s.run(ctx, publishScript, []string{nodesKey, capKey, downKey, highKey, pressureKey}, args...)
+	_, err = s.run(ctx, publishScript, []string{nodesKey, capKey, downKey, highKey, pressureKey}, args...)
 	return err
 }
 
@@ -79,10 +86,11 @@ type Room struct {
 	Fresh       bool         // it was reported lately enough for admission to believe it
 	Reservation int          // containers that hold a place there
 	Use         *ide.NodeUse // what its worker last measured; nil is nothing within a day
+	At          time.Time    // when this was read, by the shared clock
 }
 
 // Stale says that the node's worker has not reported lately, or never.
-func (r Room) Stale() bool { return r.Use == nil || time.Since(r.Use.At) > ide.StaleAfter }
+func (r Room) Stale() bool { return r.Use == nil || r.At.Sub(r.Use.At) > ide.StaleAfter }
 
 // Above returns what is above its high-water mark, by a report that is not
 // stale: while there is something, nothing is put there.
@@ -117,12 +125,12 @@ func (s *Store) Room(ctx context.Context) ([]Room, error) {
 	if err != nil {
 		return nil, down(err)
 	}
-	rooms := make([]Room, len(nodes))
+	rooms, now := make([]Room, len(nodes)), s.Time(ctx)
 	for i, n := range nodes {
 		of := func(sums *redis.MapStringStringCmd) int64 { return int64(atoi(sums.Val()[n.ID])) }
 		rooms[i] = Room{Node: n, FreeCPU: max(n.CPU-n.ForeignCPU, 0) - of(cpu), FreeMemory: max(n.Memory-n.ForeignMemory, 0) - of(memory), Reservation: int(of(count)),
 			FreeGeneric: freeGeneric(n),
-			Fresh:       time.Since(n.At) <= s.cfg.CapacityMaxAge, Use: uses[i]}
+			Fresh:       now.Sub(n.At) <= s.cfg.CapacityMaxAge, Use: uses[i], At: now}
 	}
 	heldGeneric(rooms, more)
 	return rooms, nil
@@ -159,12 +167,13 @@ func (s *Store) Workers(ctx context.Context, maxAge time.Duration) ([]ide.Worker
 	if err != nil {
 		return nil, err
 	}
+	now := s.Time(ctx)
 	for _, w := range list {
-		if time.Since(w.At) > time.Hour {
+		if now.Sub(w.At) > time.Hour {
 			s.rdb.HDel(ctx, workersKey, w.ID)
 		}
 	}
-	return slices.DeleteFunc(list, func(w ide.Worker) bool { return time.Since(w.At) > maxAge }), nil
+	return slices.DeleteFunc(list, func(w ide.Worker) bool { return now.Sub(w.At) > maxAge }), nil
 }
 
 // Leave takes a worker that ends off the list.

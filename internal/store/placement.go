@@ -26,7 +26,7 @@ func encodeGeneric(c ide.Container) string {
 // wanted, as JSON. Where none will ever do, that is the error. Nothing is asked of
 // Redis for a container that may be anywhere.
 func (s *Store) candidates(ctx context.Context, a Admission, c ide.Container) (only, has string, err error) {
-	if a.Only == "" && a.Not == "" && len(c.Placement) == 0 && len(c.Generic) == 0 {
+	if a.Only == "" && len(a.Not) == 0 && len(c.Placement) == 0 && len(c.Generic) == 0 {
 		return "", "", nil
 	}
 	nodes, err := s.Nodes(ctx)
@@ -51,7 +51,7 @@ func (s *Store) candidates(ctx context.Context, a Admission, c ide.Container) (o
 
 // may says whether an admission lets a container be on a node.
 func (a Admission) may(n ide.Node) bool {
-	return (a.Only == "" || a.Only == n.ID) && (a.Not == "" || a.Not != n.ID)
+	return (a.Only == "" || a.Only == n.ID) && !slices.Contains(a.Not, n.ID)
 }
 
 // freeGeneric is what a node has of other resources for containers.
@@ -104,7 +104,7 @@ func (s *Store) full(ctx context.Context, a Admission, c ide.Container, e *ide.E
 		}
 		return never(a, c, nodes)
 	}
-	if len(rooms) == 1 && (a.Only != "" || a.Not != "") {
+	if len(rooms) == 1 && (a.Only != "" || len(a.Not) > 0) {
 		if why := rooms[0].Why(c); why != "" {
 			e.Message = "The node cannot take it now. " + why
 			if a.By.SeesNodes() {
@@ -145,9 +145,9 @@ func (r Room) Why(c ide.Container) string {
 }
 
 // FitsElsewhere says whether a container has room on a node, or, if that is
-// empty, on any but the one it is on. The error is that of an admission.
-func (s *Store) FitsElsewhere(ctx context.Context, p ide.Principal, c ide.Container, from, to string) error {
-	a := Admission{By: p, Only: to, Not: from}
+// empty, on any but those named first. The error is that of an admission.
+func (s *Store) FitsElsewhere(ctx context.Context, p ide.Principal, c ide.Container, not []string, to string) error {
+	a := Admission{By: p, Only: to, Not: not}
 	if _, _, err := s.candidates(ctx, a, c); err != nil {
 		return err
 	}

@@ -15,13 +15,6 @@ type Pause struct {
 	By string    `json:"by" doc:"Name of the API key that paused it" example:"admin"`
 }
 
-// Clock is Redis's time: the one that all workers share, whatever their own
-// clocks say.
-func (s *Store) Clock(ctx context.Context) (time.Time, error) {
-	t, err := s.rdb.Time(ctx).Result()
-	return t.UTC(), down(err)
-}
-
 // Pauses returns which schedules rest, by function.
 func (s *Store) Pauses(ctx context.Context) (map[string]Pause, error) {
 	all, err := s.rdb.HGetAll(ctx, pausedKey).Result()

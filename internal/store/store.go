@@ -22,6 +22,7 @@ type Config struct {
 	LeaseTTL       time.Duration // a lease that nobody renews ends after this
 	EventsKept     int64         // length of the shared event stream
 	HookLease      time.Duration // a webhook's attempt that has not been settled after this is another worker's
+	Running        int           // jobs of one owner and queue that run at once; 0 is any number
 	LogLines       int           // length of the shared stream of log lines
 	ContainerLines int           // length of each container's stream of log lines
 }
@@ -32,6 +33,7 @@ type Store struct {
 	cfg    Config
 	events feed[ide.Event]
 	logs   logFeed
+	time   clock
 }
 
 // New returns a Store on a connected client. Zero durations get defaults.

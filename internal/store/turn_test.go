@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"berth/internal/ide"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // lined returns an admission that takes its turn among an owner's.
@@ -107,5 +109,73 @@ func TestCancelOfAJobThatWaits(t *testing.T) {
 	}
 	if next, err := s.Turn(t.Context(), first.Job.ID); err != nil || len(next) != 0 {
 		t.Errorf("got %v, %v, want nobody", next, err)
+	}
+}
+
+// An owner's jobs have a share of the slots only; what is more waits, without a
+// slot, and is delivered when one of them ends.
+func TestAnOwnersRunningJobsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := open(t, 64e9, 64<<30)
+	s.cfg.Running = 3
+	var ids []string
+	for range 6 {
+		ids = append(ids, admit(t, s, lined("alice")).Job.ID)
+	}
+	var running []*Held
+	for _, id := range ids[:3] {
+		if _, err := s.Turn(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		running = append(running, take(t, s, id))
+	}
+	for _, id := range ids[3:] { // they were let in before the others began
+		if next, err := s.Turn(t.Context(), id); err != nil || len(next) != 0 {
+			t.Fatalf("got %v, %v, want nobody", next, err)
+		}
+		if _, err := s.Take(t.Context(), id, 1); !errors.Is(err, ErrWaits) {
+			t.Fatalf("a fourth job of one owner: got %v, want ErrWaits", err)
+		}
+	}
+	if got := due(t, s); slices.Contains(got, ids[3]) {
+		t.Errorf("due are %v: a ticker must not bring one that waits", got)
+	}
+	if _, err := take(t, s, admit(t, s, lined("bob")).Job.ID).End(t.Context(), ide.JobSucceeded); err != nil {
+		t.Errorf("another owner's: %v", err)
+	}
+	if err := s.Cancel(t.Context(), ids[4]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := take(t, s, ids[4]).End(t.Context(), ide.JobCanceled); err != nil {
+		t.Errorf("one that is only to be ended: %v", err)
+	}
+	for i, end := range []func(*Held) ([]string, error){
+		func(h *Held) ([]string, error) { return h.Retry(t.Context(), time.Now().Add(time.Hour), false) },
+		func(h *Held) ([]string, error) { return h.Wait(t.Context(), time.Now().Add(time.Hour)) },
+		func(h *Held) ([]string, error) { return h.End(t.Context(), ide.JobSucceeded) },
+	} {
+		next, err := end(running[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := [][]string{{ids[5]}, {ids[3]}, nil}[i]
+		if diff := cmp.Diff(want, next, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("who comes in (-want +got):\n%s", diff)
+		}
+		if want == nil {
+			continue
+		}
+		if _, err := s.Turn(t.Context(), next[0]); err != nil {
+			t.Fatal(err)
+		}
+		running = append(running, take(t, s, next[0]))
+	}
+	for _, h := range running[3:] {
+		if next, err := h.End(t.Context(), ide.JobSucceeded); err != nil || len(next) != 0 {
+			t.Errorf("got %v, %v, want nobody", next, err)
+		}
+	}
+	if left := s.rdb.SMembers(t.Context(), "{berth}:run:default:alice").Val(); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }

@@ -152,10 +152,11 @@ func (s *Store) ContainerUses(ctx context.Context, list ...ide.Container) (map[s
 	if err != nil {
 		return nil, down(err)
 	}
+	now := s.Time(ctx)
 	for node, cs := range of {
 		for i, doc := range rows[node].Val() {
 			var u ide.ContainerUse
-			if text, ok := doc.(string); ok && json.Unmarshal([]byte(text), &u) == nil && u.Run == cs[i].Run && time.Since(u.At) <= 2*ide.StaleAfter {
+			if text, ok := doc.(string); ok && json.Unmarshal([]byte(text), &u) == nil && u.Run == cs[i].Run && now.Sub(u.At) <= 2*ide.StaleAfter {
 				all[cs[i].ID] = u
 			}
 		}
@@ -165,10 +166,10 @@ func (s *Store) ContainerUses(ctx context.Context, list ...ide.Container) (map[s
 
 // busiest merges the nodes' busiest containers, those with most cores in use
 // first.
-func busiest(uses []*ide.NodeUse, most int) []ide.Busy {
+func busiest(uses []*ide.NodeUse, most int, now time.Time) []ide.Busy {
 	var all []ide.Busy
 	for _, u := range uses {
-		if u != nil && time.Since(u.At) <= ide.StaleAfter {
+		if u != nil && now.Sub(u.At) <= ide.StaleAfter {
 			all = append(all, u.Busiest...)
 		}
 	}
@@ -192,7 +193,7 @@ func (s *Store) Busiest(ctx context.Context, rooms []Room, most int) ([]ide.Cont
 		uses[i] = r.Use
 	}
 	var ids []string
-	for _, b := range busiest(uses, most) {
+	for _, b := range busiest(uses, most, s.Time(ctx)) {
 		ids = append(ids, b.Container)
 	}
 	return s.containers(ctx, ids)

@@ -208,7 +208,7 @@ func decodeDelivery(hook, event, doc, kind, body, at string) (ide.Delivery, erro
 // RedeliverWebhook makes a delivery due now, also one that is done. Errors: NOT_FOUND,
 // CONFLICT for an endpoint that is disabled.
 func (s *Store) RedeliverWebhook(ctx context.Context, id, event string) error {
-	got, err := s.run(ctx, redeliverHookScript, nil, id, event, ms(time.Now()))
+	got, err := s.run(ctx, redeliverHookScript, nil, id, event, ms(s.Time(ctx)))
 	switch {
 	case err != nil:
 		return err
@@ -231,7 +231,7 @@ func (s *Store) PruneWebhooks(ctx context.Context) (int, error) {
 	total := 0
 	for _, w := range list {
 		for {
-			got, err := s.run(ctx, pruneHookScript, nil, w.ID, ms(time.Now().Add(-s.cfg.JobRetention)), w.Container)
+			got, err := s.run(ctx, pruneHookScript, nil, w.ID, ms(s.Time(ctx).Add(-s.cfg.JobRetention)), w.Container)
 			if err != nil {
 				return total, err
 			}

@@ -51,6 +51,7 @@ func Calls() []Call {
 		{"GET", "/containers/*/stats", "ContainerStatsOneShot", "use of a container"},
 		{"DELETE", "/containers/*", "ContainerRemove", "containers that have ended, whose workspaces were saved"},
 		{"GET", "/images/**/json", "ImageInspect", "whether the node has an image"},
+		{"GET", "/distribution/**/json", "DistributionInspect", "whether the registry lacks an image, or does not answer"},
 		{"POST", "/images/create", "ImagePull", "images for a node, from their registry"},
 		{"GET", "/images/get", "ImageSave", "images for another node, where no registry has them"},
 		{"POST", "/images/load", "ImageLoad", "images from another node"},

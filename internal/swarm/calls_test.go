@@ -63,6 +63,8 @@ func TestWhatIsACall(t *testing.T) {
 		"GET /v1.41/images/reg.test:5000/a/b:1/json": true,
 		"GET /v1.41/images/a@sha256:00/json":         true,
 		"GET /v1.41/services":                        true,
+		"GET /v1.41/distribution/reg.test/a:1/json":  true,
+		"GET /v1.41/distribution/../info/json":       false,
 		"POST /v1.41/services/create":                true,
 		"POST /v1.41/services/x1/update":             true,
 		"DELETE /v1.41/volumes/berth-main-a":         true,

@@ -152,3 +152,9 @@ func makeInfo(i system.Info, api string) Info {
 func (c *Client) ours() filters.Args {
 	return filters.NewArgs(filters.Arg("label", LabelInstance+"="+c.cfg.Instance))
 }
+
+// carries says whether an object is a container's by its labels. Its name alone
+// decides nothing: anybody may have given it.
+func (c *Client) carries(labels map[string]string, id string) bool {
+	return labels[LabelInstance] == c.cfg.Instance && labels[LabelID] == id
+}

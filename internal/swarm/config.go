@@ -68,6 +68,9 @@ func (c *Client) UpdateConfig(ctx context.Context, rec ide.Container) error {
 		if err != nil {
 			return err
 		}
+		if found && !c.carries(cfg.Spec.Labels, rec.ID) {
+			return conflict(nil, "A config of the same name belongs to something else.")
+		}
 		if !found {
 			return ide.Errorf(ide.ContainerNotFound, "The container's record is gone.")
 		}
@@ -111,10 +114,10 @@ func (c *Client) Configs(ctx context.Context) ([]Record, error) {
 }
 
 // RemoveConfig removes a container's config; one that is not there is no
-// error.
+// error, and one of that name without our labels stays.
 func (c *Client) RemoveConfig(ctx context.Context, id string) error {
 	cfg, found, err := c.config(ctx, id)
-	if err != nil || !found {
+	if err != nil || !found || !c.carries(cfg.Spec.Labels, id) {
 		return err
 	}
 	if err := c.docker.ConfigRemove(ctx, cfg.ID); err != nil && !errdefs.IsNotFound(err) {

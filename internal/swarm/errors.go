@@ -17,6 +17,17 @@ import (
 // known, and waiting longer does not tell.
 var ErrNodeDown = errors.New("node is down")
 
+// ErrNodeFault is in the chain of WaitRunning's error where the node may be at
+// fault: another may run the same container.
+var ErrNodeFault = errors.New("the node does not run it")
+
+// ErrTaskEnded is in the chain of WaitRunning's error where Swarm's attempts may be
+// used up: only another service gets another task.
+var ErrTaskEnded = errors.New("its task has ended")
+
+// ErrUnreachable is in the chain of an error where no engine has heard of the call.
+var ErrUnreachable = errors.New("no engine answers")
+
 // classify turns an error of the engine's client into ours. doing ("create
 // service") is for logs. What cannot be told apart is transient: a try too
 // many costs less than a container given up.
@@ -32,7 +43,7 @@ func classify(doing string, err error) *ide.Error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return ide.Transient(ide.Docker, wrapped, "The container engine did not answer in time.")
 	case client.IsErrConnectionFailed(err):
-		return ide.Transient(ide.Docker, wrapped, "The container engine cannot be reached.")
+		return ide.Transient(ide.Docker, errors.Join(wrapped, ErrUnreachable), "The container engine cannot be reached.")
 	case notManager(err):
 		return ide.Transient(ide.Docker, wrapped, "The container engine is not a manager of a Swarm at the moment.")
 	case outOfSequence(err), errdefs.IsConflict(err), errdefs.IsAlreadyExists(err):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"berth/internal/ide"
@@ -78,4 +79,38 @@ func (c *Client) LoadImage(ctx context.Context, tar io.Reader) error {
 		return err
 	}
 	return told("load image", res.Body, func() {})
+}
+
+// registryPatience is how long a registry may take to say whether it has an image.
+const registryPatience = 5 * time.Second
+
+// registryTrouble asks the registry of an image that a node lacks, for Swarm does not
+// pass on why it could not be pulled. It is nil where the registry has the image, or
+// says or has nobody to say that there is none, and an error that may pass where the
+// registry is overloaded, broken or silent.
+func (c *Client) registryTrouble(ctx context.Context, ref string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), registryPatience)
+	defer cancel()
+	_, err := c.docker.DistributionInspect(ctx, ref, "")
+	if err == nil || !passing(ctx, err) {
+		return nil
+	}
+	return &ide.Error{Code: ide.ContainerStartFailed, Message: fmt.Sprintf("The image %s is not on the node, and its registry does not answer as it should.", ref),
+		Err: fmt.Errorf("%w: ask registry: %w", ErrTaskEnded, err)}
+}
+
+// passing recognises what a registry that has no verdict says, which the engine
+// passes on as text with a status of its own.
+func passing(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	said := strings.ToLower(err.Error())
+	for _, word := range []string{"toomanyrequests", "too many requests", "status: 429", "status code 429", "status: 50", "status code 50", "service unavailable", "bad gateway",
+		"internal server error", "gateway time", "received unexpected http status: 5", "timeout", "timed out", "deadline exceeded", "awaiting headers", "connection reset", "unexpected eof", "server misbehaving"} {
+		if strings.Contains(said, word) {
+			return true
+		}
+	}
+	return strings.Contains(said, "connection refused") && !strings.Contains(said, "://localhost") && !strings.Contains(said, "127.0.0.1") && !strings.Contains(said, "[::1]")
 }

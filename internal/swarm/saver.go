@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/volume"
 )
@@ -134,7 +135,15 @@ func replicas(s swarm.ServiceSpec) uint64 {
 // Volumes returns the containers that have a workspace volume on this engine's
 // node.
 func (c *Client) Volumes(ctx context.Context) ([]string, error) {
-	list, err := c.docker.VolumeList(ctx, volume.ListOptions{Filters: c.ours()})
+	f := c.ours()
+	f.Add("label", LabelID)
+	return c.volumes(ctx, f)
+}
+
+// volumes returns those of the volumes of this engine's node that are ours by their
+// labels, and have the name that goes with them.
+func (c *Client) volumes(ctx context.Context, f filters.Args) ([]string, error) {
+	list, err := c.docker.VolumeList(ctx, volume.ListOptions{Filters: f})
 	if err != nil {
 		return nil, classify("list volumes", err)
 	}
@@ -164,10 +173,17 @@ func (c *Client) RemoveEnded(ctx context.Context, engineID string) error {
 }
 
 // RemoveVolume removes a container's workspace volume from this engine's node;
-// one that is not there is no error. One that a container still has is
+// one that is not there is no error, and one of that name without our labels, which
+// is somebody else's, stays. One that a container still has is
 // CONFLICT, transient: Swarm removes ended containers a moment later.
 func (c *Client) RemoveVolume(ctx context.Context, id string) error {
-	err := c.docker.VolumeRemove(ctx, volumeName(c.cfg.Instance, id), false)
+	f := c.ours()
+	f.Add("label", LabelID+"="+id)
+	ours, err := c.volumes(ctx, f)
+	if err != nil || len(ours) == 0 {
+		return err
+	}
+	err = c.docker.VolumeRemove(ctx, volumeName(c.cfg.Instance, id), false)
 	switch {
 	case err == nil, errdefs.IsNotFound(err):
 		return nil

@@ -37,7 +37,7 @@ func (c *Client) PutSecret(ctx context.Context, id string, run int, data []byte)
 		if !found {
 			continue // removed between the two calls
 		}
-		if s.Spec.Labels[LabelInstance] != c.cfg.Instance {
+		if !c.isFence(s, id, run) {
 			return "", conflict(nil, "A secret of the same name belongs to something else.")
 		}
 		return s.ID, nil
@@ -49,7 +49,7 @@ func (c *Client) PutSecret(ctx context.Context, id string, run int, data []byte)
 // A secret that a service refers to stays: CONFLICT, transient.
 func (c *Client) RemoveSecret(ctx context.Context, id string, run int) error {
 	s, found, err := c.secret(ctx, secretName(id, run))
-	if err != nil || !found || s.Spec.Labels[LabelInstance] != c.cfg.Instance {
+	if err != nil || !found || !c.isFence(s, id, run) {
 		return err
 	}
 	err = c.docker.SecretRemove(ctx, s.ID)
@@ -61,6 +61,11 @@ func (c *Client) RemoveSecret(ctx context.Context, id string, run int) error {
 	default:
 		return classify("remove secret", err)
 	}
+}
+
+// isFence says whether a secret of the right name is the run's by its labels.
+func (c *Client) isFence(s swarm.Secret, id string, run int) bool {
+	return c.carries(s.Spec.Labels, id) && s.Spec.Labels[LabelRun] == strconv.Itoa(run)
 }
 
 // secret reads a secret by its exact name. The engine's own filter matches

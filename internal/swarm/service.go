@@ -78,7 +78,7 @@ func (c *Client) adopt(s swarm.Service, rec ide.Container) error {
 // none.
 func (c *Client) Service(ctx context.Context, id string) (svc Service, found bool, err error) {
 	s, found, err := c.serviceNamed(ctx, ide.Container{ID: id}.ServiceName())
-	if err != nil || !found || s.Spec.Labels[LabelInstance] != c.cfg.Instance {
+	if err != nil || !found || !c.carries(s.Spec.Labels, id) {
 		return Service{}, false, err
 	}
 	svc, err = makeService(s)
@@ -91,19 +91,31 @@ func (c *Client) Service(ctx context.Context, id string) (svc Service, found boo
 // Services lists the services of this instance's containers. What carries our
 // instance but no container's ID (the control plane's own) is left out.
 func (c *Client) Services(ctx context.Context) ([]Service, error) {
+	services, _, err := c.services(ctx)
+	return services, err
+}
+
+// Foreign is an object that carries our labels and is not what Berth makes: somebody
+// has copied them. It is left alone.
+type Foreign struct{ EngineID, Name string }
+
+// services lists the services of containers, and those that only say so.
+func (c *Client) services(ctx context.Context) (services []Service, foreign []Foreign, err error) {
 	f := c.ours()
 	f.Add("label", LabelID)
 	list, err := c.docker.ServiceList(ctx, swarm.ServiceListOptions{Filters: f})
 	if err != nil {
-		return nil, classify("list services", err)
+		return nil, nil, classify("list services", err)
 	}
-	services := make([]Service, 0, len(list))
+	services = make([]Service, 0, len(list))
 	for _, s := range list {
-		if svc, err := makeService(s); err == nil {
+		if svc, err := makeService(s); err == nil && s.Spec.Name == (ide.Container{ID: svc.Container}).ServiceName() {
 			services = append(services, svc)
+		} else {
+			foreign = append(foreign, Foreign{s.ID, s.Spec.Name})
 		}
 	}
-	return services, nil
+	return services, foreign, nil
 }
 
 // RemoveService removes the service of a run, or of one before it, by its

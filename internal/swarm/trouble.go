@@ -22,8 +22,10 @@ type trouble struct {
 	sentence string          // {image}, {code} and {memory} are filled in
 
 	memory bool // it is about memory
-	// permanent: neither Swarm's next attempt nor ours can succeed.
+	// permanent: neither Swarm's next attempt nor ours can succeed there.
 	permanent bool
+	// node: it may be the node's fault, so that another node may run it.
+	node bool
 	// patience is how long the newest task must show this before it is
 	// believed; 0 is at once, and in any task of the run.
 	patience time.Duration
@@ -36,6 +38,9 @@ const (
 	restartPatience = 10 * time.Second // Swarm's next attempt comes after restartDelay
 )
 
+// noImage is the trouble of a node that has no image, whatever its registry said.
+const noImage = "no image"
+
 // troubles is the table, first match first. The words are those of Engine
 // 20.10 (swarmkit's scheduler and executor, and the daemon); most were seen on
 // a real one. A task without an address stays "new" without a word
@@ -43,31 +48,31 @@ const (
 var troubles = []trouble{
 	{name: "no address", phase: phaseQueued, state: swarm.TaskStateNew, patience: addressPatience,
 		sentence: "The containers' network has no free address."},
-	{name: "no room", phase: phaseQueued, words: []string{"insufficient resources"}, patience: placePatience,
+	{name: "no room", node: true, phase: phaseQueued, words: []string{"insufficient resources"}, patience: placePatience,
 		sentence: "The node has not enough free CPU or memory for the container."},
-	{name: "node away", phase: phaseQueued, words: []string{"not available for new tasks"}, patience: placePatience,
+	{name: "node away", node: true, phase: phaseQueued, words: []string{"not available for new tasks"}, patience: placePatience,
 		sentence: "The node is down, drained or paused."},
-	{name: "platform", phase: phaseQueued, words: []string{"unsupported platform"}, permanent: true,
+	{name: "platform", node: true, phase: phaseQueued, words: []string{"unsupported platform"}, permanent: true,
 		sentence: "The image {image} is not made for the node's processor."},
-	{name: "plugin", phase: phaseQueued, words: []string{"missing plugin"}, patience: placePatience,
+	{name: "plugin", node: true, phase: phaseQueued, words: []string{"missing plugin"}, patience: placePatience,
 		sentence: "The node lacks a plugin that the container needs."},
-	{name: "no node", phase: phaseQueued, words: []string{"scheduling constraints not satisfied"}, patience: placePatience,
+	{name: "no node", node: true, phase: phaseQueued, words: []string{"scheduling constraints not satisfied"}, patience: placePatience,
 		sentence: "The node chosen for the container is not in the Swarm."},
-	{name: "no suitable node", phase: phaseQueued, words: []string{"no suitable node"}, patience: placePatience,
+	{name: "no suitable node", node: true, phase: phaseQueued, words: []string{"no suitable node"}, patience: placePatience,
 		sentence: "No node can take the container."},
 
-	{name: "no image", phase: phaseEnded, permanent: true,
+	{name: noImage, node: true, phase: phaseEnded, permanent: true,
 		words: []string{"no such image", "pull access denied", "manifest unknown", "repository does not exist",
 			"no matching manifest", "invalid reference format"},
 		sentence: "The image {image} is not on the node and cannot be pulled."},
-	{name: "no memory on the node", phase: phaseEnded, words: []string{"cannot allocate memory"}, patience: restartPatience, memory: true,
+	{name: "no memory on the node", node: true, phase: phaseEnded, words: []string{"cannot allocate memory"}, patience: restartPatience, memory: true,
 		sentence: "The node has no memory left."},
-	{name: "no disk", phase: phaseEnded, words: []string{"no space left on device"}, patience: restartPatience,
+	{name: "no disk", node: true, phase: phaseEnded, words: []string{"no space left on device"}, patience: restartPatience,
 		sentence: "The node's disk is full."},
 	{name: "no address on the node", phase: phaseEnded, patience: restartPatience,
 		words:    []string{"no available ip", "could not find an available", "address already in use"},
 		sentence: "The containers' network has no free address."},
-	{name: "cannot execute", phase: phaseEnded, permanent: true,
+	{name: "cannot execute", node: true, phase: phaseEnded, permanent: true,
 		words:    []string{"executable file not found", "exec format error", "exec user process", "oci runtime create failed: runc create failed: unable to start container process: exec"},
 		sentence: "The program of the image {image} cannot be executed."},
 	{name: "unhealthy", phase: phaseEnded, words: []string{"unhealthy container"}, patience: restartPatience,
@@ -82,9 +87,9 @@ var troubles = []trouble{
 		sentence: "The container's program ended with code {code}."},
 	{name: "completed", phase: phaseEnded, state: swarm.TaskStateComplete, permanent: true,
 		sentence: "The container's program ended by itself (code {code})."},
-	{name: "node lost", phase: phaseEnded, state: swarm.TaskStateOrphaned, patience: restartPatience,
+	{name: "node lost", node: true, phase: phaseEnded, state: swarm.TaskStateOrphaned, patience: restartPatience,
 		sentence: "The container's node is lost."},
-	{name: "not started", phase: phaseEnded, patience: restartPatience,
+	{name: "not started", node: true, phase: phaseEnded, patience: restartPatience,
 		sentence: "The container could not be started."},
 }
 
@@ -115,12 +120,14 @@ func (tr *trouble) failure(t swarm.Task, rec ide.Container, oom bool) *ide.Error
 		"{code}", fmt.Sprint(exitCode(t)),
 		"{memory}", fmt.Sprintf("%d MiB", rec.Resources.MemoryLimit>>20),
 	).Replace(sentence)
-	return &ide.Error{
-		Code:      ide.ContainerStartFailed,
-		Message:   sentence,
-		Err:       fmt.Errorf("task %s is %s (%s): %s", t.ID, t.Status.State, t.Status.Message, t.Status.Err),
-		Permanent: tr.permanent || oom,
+	cause := fmt.Errorf("task %s is %s (%s): %s", t.ID, t.Status.State, t.Status.Message, t.Status.Err)
+	if tr.node && !oom {
+		cause = fmt.Errorf("%w: %w", ErrNodeFault, cause)
 	}
+	if tr.phase == phaseEnded {
+		cause = fmt.Errorf("%w: %w", ErrTaskEnded, cause)
+	}
+	return &ide.Error{Code: ide.ContainerStartFailed, Message: sentence, Err: cause, Permanent: tr.permanent || oom}
 }
 
 func exitCode(t swarm.Task) int {

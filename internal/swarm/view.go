@@ -24,6 +24,7 @@ type View struct {
 	Secrets  []Fence
 	Records  []Record
 	Nodes    map[string]ide.Node
+	Foreign  []Foreign // services that carry our labels and are not ours
 }
 
 // Sight is a task, and what is wrong with it.
@@ -47,7 +48,7 @@ type Fence struct {
 
 // View reads everything that carries this instance's label, and the nodes.
 func (c *Client) View(ctx context.Context) (v View, err error) {
-	if v.Services, err = c.Services(ctx); err != nil {
+	if v.Services, v.Foreign, err = c.services(ctx); err != nil {
 		return v, err
 	}
 	f := c.ours()
@@ -59,7 +60,8 @@ func (c *Client) View(ctx context.Context) (v View, err error) {
 	slices.SortStableFunc(tasks, func(a, b swarm.Task) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	v.Tasks = map[string][]Sight{}
 	for _, t := range tasks {
-		if id, _, err := parseIdentity(taskLabels(t)); err == nil {
+		of := func(f Foreign) bool { return f.EngineID == t.ServiceID }
+		if id, _, err := parseIdentity(taskLabels(t)); err == nil && !slices.ContainsFunc(v.Foreign, of) {
 			v.Tasks[id] = append(v.Tasks[id], c.sight(t))
 		}
 	}
@@ -68,7 +70,7 @@ func (c *Client) View(ctx context.Context) (v View, err error) {
 		return v, classify("list secrets", err)
 	}
 	for _, s := range secrets {
-		if id, run, err := parseIdentity(s.Spec.Labels); err == nil {
+		if id, run, err := parseIdentity(s.Spec.Labels); err == nil && s.Spec.Name == secretName(id, run) {
 			v.Secrets = append(v.Secrets, Fence{Container: id, Run: run, CreatedAt: s.CreatedAt})
 		}
 	}

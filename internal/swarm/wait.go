@@ -128,6 +128,11 @@ func (w *startWait) look(ctx context.Context, tasks []swarm.Task) (ide.Task, boo
 	}
 	for _, t := range tasks {
 		if tr := troubleOf(t); tr != nil && tr.patience == 0 {
+			if tr.name == noImage {
+				if err := w.c.registryTrouble(ctx, w.rec.Image); err != nil {
+					return ide.Task{}, false, err
+				}
+			}
 			return ide.Task{}, false, tr.failure(t, w.rec, w.c.outOfMemory(ctx, t))
 		}
 	}

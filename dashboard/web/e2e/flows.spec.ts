@@ -235,9 +235,12 @@ test('probe, restart and move: each is a job with its timeline', async () => {
   await drawer.getByRole('tab', { name: 'Timeline' }).click()
   await expect(drawer.getByText('Container move')).toBeVisible()
 
+  const begun = async () => (await page.evaluate(async (at) => ((await (await fetch(`/api/containers/${at}`)).json()) as { startedAt?: string }).startedAt ?? '', one)) as string
+  const first = await begun()
   await drawer.getByRole('button', { name: 'Restart' }).click()
   await expect(notes).toContainText(`Restart ${one}`)
-  await expect(drawer.getByText('Container start', { exact: true })).toBeVisible({ timeout: 90_000 }) // its second half
+  await expect(drawer.getByText('Container restart', { exact: true })).toBeVisible({ timeout: 90_000 })
+  await expect.poll(async () => !['', first].includes(await begun()), { timeout: 90_000 }).toBe(true) // its second half
   await expect(drawer.getByText('running', { exact: true }).first()).toBeVisible({ timeout: 90_000 })
 })
 

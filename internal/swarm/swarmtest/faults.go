@@ -113,6 +113,21 @@ func (s *Server) Reject(image, message string) {
 	s.rejects[image] = message
 }
 
+// Registry is what the engine passes on of a registry that has no verdict on an
+// image; "" is one that has none of that name.
+func (s *Server) Registry(said string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registry = said
+}
+
+// Break makes all tasks on a node end as rejected with a message; "" mends it.
+func (s *Server) Break(node, message string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken[node] = message
+}
+
 // Exit makes containers of an image end with a code as soon as they run.
 func (s *Server) Exit(image string, code int) {
 	s.mu.Lock()

@@ -61,6 +61,12 @@ func namesIn(r io.Reader) ([]string, error) {
 func (s *Server) serveImages(c request) bool {
 	query := c.r.URL.Query()
 	switch {
+	case c.r.Method == http.MethodGet && c.kind == "distribution":
+		status, said := http.StatusNotFound, "manifest unknown: manifest unknown"
+		if s.registry != "" {
+			status, said = http.StatusInternalServerError, s.registry
+		}
+		fail(c.w, status, "%s", said)
 	case c.is("POST", "images", "create"):
 		name := strings.TrimPrefix(strings.TrimPrefix(query.Get("fromImage"), "docker.io/"), "library/") + ":" + query.Get("tag")
 		if !s.offered[name] {

@@ -60,6 +60,8 @@ type Server struct {
 	base     netip.Addr // of the next address given to a task
 	left     int        // addresses left; negative is no limit
 	rejects  map[string]string
+	registry string
+	broken   map[string]string // node -> what its tasks are rejected with
 	exits    map[string]int
 	said     map[string]string // by a task's program
 	onStart  func(Started) func()
@@ -99,6 +101,7 @@ func NewServer(t testing.TB) *Server {
 		base:    netip.AddrFrom4([4]byte{127, byte(1 + rand.N(250)), byte(rand.N(250)), 1}),
 		left:    -1,
 		rejects: map[string]string{},
+		broken:  map[string]string{},
 		exits:   map[string]int{},
 		said:    map[string]string{},
 		down:    make(chan struct{}),

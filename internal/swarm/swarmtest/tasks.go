@@ -167,7 +167,11 @@ func (s *Server) image(t *task) string {
 
 func (s *Server) prepare(t *task) {
 	s.set(t, swarm.TaskStatePreparing, "preparing", "")
-	if why, ok := s.rejects[s.image(t)]; ok {
+	why := s.broken[t.NodeID]
+	if why == "" {
+		why = s.rejects[s.image(t)]
+	}
+	if why != "" {
 		s.set(t, swarm.TaskStateRejected, "preparing", why)
 		s.restart(t)
 		return

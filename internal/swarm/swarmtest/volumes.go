@@ -18,6 +18,13 @@ func (s *Server) Volumes() []string {
 	return slices.Sorted(maps.Keys(s.volumes))
 }
 
+// AddVolume makes a volume by hand.
+func (s *Server) AddVolume(name string, labels map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.volumes[name] = &volume.Volume{Name: name, Driver: "local", Labels: labels}
+}
+
 func volumesOf(spec swarm.TaskSpec) (names []string) {
 	if spec.ContainerSpec == nil {
 		return nil

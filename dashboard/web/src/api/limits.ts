@@ -345,7 +345,8 @@ export const limits = {
         "job.failed",
         "node.down",
         "node.up",
-        "node.pressure"
+        "node.pressure",
+        "node.failing"
       ]
     },
     "secret": {

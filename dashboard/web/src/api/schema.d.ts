@@ -1048,6 +1048,26 @@ export interface webhooks {
         patch?: never;
         trace?: never;
     };
+    "node.failing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Three starts in a row failed on a node that went well on others: nothing is put there for five minutes. For admins' endpoints.
+         * @description Sent to webhooks as Standard Webhooks describe (standardwebhooks.com), at least once.
+         */
+        post: operations["on-node-failing"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "node.pressure": {
         parameters: {
             query?: never;
@@ -1169,7 +1189,7 @@ export interface components {
              * @description What is wrong
              * @enum {string}
              */
-            kind: "job_failed" | "container_unsaved" | "node_down" | "node_stale" | "node_pressure" | "disk" | "addresses" | "redis_memory" | "redis_policy";
+            kind: "job_failed" | "container_unsaved" | "node_down" | "node_stale" | "node_failing" | "node_pressure" | "disk" | "addresses" | "redis_memory" | "redis_policy";
             /**
              * @description The same, for people
              * @example Node node-2 does not answer Swarm.
@@ -2322,7 +2342,7 @@ export interface components {
             mark: number;
             /**
              * Format: double
-             * @description In use; of CPU over the last minute
+             * @description In use; of CPU over the last five minutes
              * @example 93
              */
             percent: number;
@@ -3459,7 +3479,7 @@ export interface components {
         };
         WebhookRequest: {
             /** @description Types of event; all if missing. Events of nodes go to admins' endpoints only */
-            events?: ("container.starting" | "container.running" | "container.stopping" | "container.stopped" | "container.failed" | "container.idle_warning" | "job.succeeded" | "job.failed" | "node.down" | "node.up" | "node.pressure")[];
+            events?: ("container.starting" | "container.running" | "container.stopping" | "container.stopped" | "container.failed" | "container.idle_warning" | "job.succeeded" | "job.failed" | "node.down" | "node.up" | "node.pressure" | "node.failing")[];
             /**
              * @description What deliveries are signed with: whsec_ and 24 to 64 bytes in base64; random if missing
              * @example whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
@@ -6262,6 +6282,62 @@ export interface operations {
                     data?: Record<string, never>;
                     /** @enum {string} */
                     type?: "node.down";
+                };
+            };
+        };
+        responses: {
+            /** @description Delivered, if it comes within 15 s */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The webhook is disabled */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Tried again, for three days; Retry-After is heeded */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-node-failing": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The same for every attempt at this event
+                 * @example msg_1763987021337_0
+                 */
+                "webhook-id": string;
+                /**
+                 * @description v1, and the HMAC-SHA256 of id.timestamp.body in base64; several by blanks while a secret is replaced
+                 * @example v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
+                 */
+                "webhook-signature": string;
+                /**
+                 * @description When it was sent, in seconds since 1970
+                 * @example 1763987021
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Payload"] & {
+                    data?: Record<string, never>;
+                    /** @enum {string} */
+                    type?: "node.failing";
                 };
             };
         };
