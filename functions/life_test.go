@@ -3,6 +3,7 @@ package functions
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,13 @@ func TestOneLifeOfAContainer(t *testing.T) {
 	id := out.Container.ID
 	b.execute(out.Job.ID, ide.JobSucceeded)
 
+	told, err := b.Store.History(t.Context(), id)
+	b.must(err)
+	if !slices.ContainsFunc(told, func(e ide.Event) bool {
+		return e.Type == "container.running" && strings.Contains(e.Message, "on the web port nothing listens")
+	}) {
+		t.Errorf("the web port answers 502, and the history is %+v", told)
+	}
 	j, c := b.job(out.Job.ID), b.container(id)
 	if diff := cmp.Diff([]string{"queue", "config", "secret", "service", "task", "agent", "workspace", "programs", "urls", "record"}, stepNames(j)); diff != "" {
 		t.Errorf("steps of a create (-want +got):\n%s", diff)

@@ -85,18 +85,20 @@ func (d *Deps) waitServices(ctx context.Context, a agent) error {
 }
 
 // waitURLs returns when the three URLs answer through the edge, the way that
-// users take.
-func (d *Deps) waitURLs(ctx context.Context, c ide.Container) error {
+// users take. Nothing has to listen on the web port: web says whether something
+// does.
+func (d *Deps) waitURLs(ctx context.Context, c ide.Container) (web bool, err error) {
 	for _, p := range ide.Ports {
 		err := d.poll(ctx, fmt.Sprintf("%s does not answer.", c.URLs.Of(p)), func(ctx context.Context) (bool, error) {
 			up, served := d.probe(ctx, c, p)
+			web = up && p == ide.PortWeb
 			return up || served && p == ide.PortWeb, nil
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return web, nil
 }
 
 // probe asks for a port of a container through the edge. up says that

@@ -33,6 +33,7 @@ func startRun(ctx context.Context, d *Deps, id string, run int, by string, force
 	}
 	var secretID, address string
 	var task ide.Task
+	web := true
 	type step struct {
 		name string
 		do   func(context.Context) error
@@ -96,7 +97,10 @@ func startRun(ctx context.Context, d *Deps, id string, run int, by string, force
 			})
 			return err
 		}},
-		{"urls", func(ctx context.Context) error { return d.waitURLs(ctx, c) }},
+		{"urls", func(ctx context.Context) (err error) {
+			web, err = d.waitURLs(ctx, c)
+			return err
+		}},
 	}...)
 	for _, s := range steps {
 		if err := Step(ctx, s.name, s.do); err != nil {
@@ -104,7 +108,7 @@ func startRun(ctx context.Context, d *Deps, id string, run int, by string, force
 		}
 	}
 	now := d.Store.Time(ctx)
-	c, err = d.Store.Move(ctx, id, run, ide.Running, by, "All three URLs answer.", func(c *ide.Container) {
+	c, err = d.Store.Move(ctx, id, run, ide.Running, by, answering(web), func(c *ide.Container) {
 		if c.StartedAt == nil {
 			c.StartedAt = &now
 		}
@@ -118,6 +122,14 @@ func startRun(ctx context.Context, d *Deps, id string, run int, by string, force
 	Settle(ctx)
 	SetResult(ctx, "urls", c.URLs)
 	return record(ctx, d, c)
+}
+
+// answering says which URLs of a container answer.
+func answering(web bool) string {
+	if web {
+		return "All three URLs answer."
+	}
+	return "Editor and desktop answer; on the web port nothing listens yet."
 }
 
 // checkPlace tries what restoring and saving will do in the bucket, with the

@@ -167,7 +167,7 @@ func TestRefusedBucket(t *testing.T) {
 	c := newCluster(t, s3.settings()...)
 	c.worker("n1")
 	for name, tc := range map[string]struct{ bucket, key, words string }{
-		"no bucket":  {"nowhere", s3Secret, "does not exist"},
+		"no bucket":  {"nowhere", s3Secret, "no such bucket"},
 		"bad secret": {"work", "wrong-secret-wrong-secret", "secret key is wrong"},
 	} {
 		s := ask[functions.StartAnswer](c, http.StatusAccepted, "POST", "/api/containers/start",

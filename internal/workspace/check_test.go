@@ -36,12 +36,15 @@ func TestReasonsInPlainWords(t *testing.T) {
 		permanent bool
 		want      string
 	}{
-		{403, "AccessDenied", true, "the credentials may not do this"},
+		{403, "AccessDenied", true, "access is denied"},
 		{403, "InvalidAccessKeyId", true, "the access key is not known"},
-		{403, "SignatureDoesNotMatch", true, "the secret key is wrong"},
-		{403, "", true, "the credentials may not do this"},
+		{403, "SignatureDoesNotMatch", true, "the signature is wrong: the secret key is wrong"},
+		{401, "", true, "does not accept the credentials"},
+		{403, "InvalidClientTokenId", true, "the access key is not known"},
+		{403, "RequestTimeTooSkewed", false, "more than 15 minutes apart"},
+		{403, "", true, "or it does not know them"},
 		{403, "RequestTimeTooSkewed", false, "the clocks"},
-		{404, "NoSuchBucket", true, "the bucket does not exist"},
+		{404, "NoSuchBucket", true, "the bucket's name, or the key, is wrong"},
 		{301, "PermanentRedirect", true, "another region"},
 		{400, "AuthorizationHeaderMalformed", true, "the region is wrong"},
 		{400, "ExpiredToken", false, "has expired"},
@@ -96,7 +99,7 @@ func TestWrongKeysThenRightOnes(t *testing.T) {
 	if err := b.Check(t.Context()); err != nil {
 		t.Errorf("right secret: %v", err)
 	}
-	if err := s.bucket(t, func(c *Config) { c.Bucket = "absent" }).Check(t.Context()); !ide.IsPermanent(err) || !strings.Contains(err.Error(), "the bucket does not exist") {
+	if err := s.bucket(t, func(c *Config) { c.Bucket = "absent" }).Check(t.Context()); !ide.IsPermanent(err) || !strings.Contains(err.Error(), "no such bucket") {
 		t.Errorf("absent bucket: %v", err)
 	}
 }

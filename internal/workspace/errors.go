@@ -62,15 +62,17 @@ var reasons = map[string]struct {
 	text  string
 	stays bool
 }{
-	"NoSuchBucket":                 {"the bucket does not exist", true},
+	"NoSuchBucket":                 {"the store has no such bucket for this access key: the bucket's name, or the key, is wrong", true},
 	"InvalidBucketName":            {"the bucket name is not valid", true},
-	"AccessDenied":                 {"the credentials may not do this", true},
+	"AccessDenied":                 {"access is denied: the store knows these credentials but they may not do this, or it does not know them", true},
 	"AllAccessDisabled":            {"the bucket is closed to everybody", true},
 	"AccountProblem":               {"there is a problem with the account", true},
-	"InvalidAccessKeyId":           {"the access key is not known", true},
+	"InvalidAccessKeyId":           {"the access key is not known to the store", true},
+	"InvalidClientTokenId":         {"the access key is not known to the store", true},
+	"UnrecognizedClientException":  {"the access key is not known to the store", true},
 	"InvalidSecurity":              {"the credentials are not valid", true},
 	"InvalidToken":                 {"the session token is not valid", true},
-	"SignatureDoesNotMatch":        {"the secret key is wrong", true},
+	"SignatureDoesNotMatch":        {"the signature is wrong: the secret key is wrong, or a proxy changes the request on its way", true},
 	"AuthorizationHeaderMalformed": {"the region is wrong", true},
 	"PermanentRedirect":            {"the bucket is in another region or at another endpoint", true},
 	"IllegalLocationConstraint":    {"the region is wrong", true},
@@ -79,7 +81,8 @@ var reasons = map[string]struct {
 	"KMS.NotFoundException":        {"the KMS key does not exist", true},
 	"KMS.DisabledException":        {"the KMS key is disabled", true},
 	"NotImplemented":               {"the store cannot do this", true},
-	"RequestTimeTooSkewed":         {"the clocks of this machine and of the store differ too much", false},
+	"RequestTimeTooSkewed":         {"the clocks of this machine and of the store are more than 15 minutes apart", false},
+	"RequestExpired":               {"the clocks of this machine and of the store are more than 15 minutes apart", false},
 	"ExpiredToken":                 {"the session token has expired", false},
 	"RequestTimeout":               {"the store waited in vain for the request", false},
 	"BadRequest":                   {"the store could not read the request", false},
@@ -112,8 +115,10 @@ func explain(doing string, err error) error {
 		switch {
 		case ok:
 			why, stays = r.text, r.stays
-		case resp.StatusCode == http.StatusForbidden:
-			why, stays = "the credentials may not do this", true
+		case resp.StatusCode == http.StatusUnauthorized:
+			why, stays = "the store does not accept the credentials", true
+		case resp.StatusCode == http.StatusForbidden: // without a body the store does not say which
+			why, stays = reasons["AccessDenied"].text, true
 		case resp.StatusCode == http.StatusNotFound:
 			why, stays = "it does not exist", true
 		case resp.StatusCode >= 300 && resp.StatusCode < 400:
