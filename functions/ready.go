@@ -39,9 +39,14 @@ func (d *Deps) waitAgent(ctx context.Context, c ide.Container, address, token st
 	return address, err
 }
 
+// restoreMargin is how long before the end of its attempt a start whose restore
+// makes progress asks for another.
+const restoreMargin = time.Minute
+
 // waitRestored returns what the agent has brought, and how. A restore that
 // fails for good is INVALID_S3_BUCKET or what else the agent says; one that
-// makes no progress for long is given up.
+// makes no progress for long is given up. One that makes progress may take longer
+// than an attempt: the job then comes again, and no attempt counts.
 func (d *Deps) waitRestored(ctx context.Context, a agent) (*ide.Restored, error) {
 	var said string
 	var restored *ide.Restored
@@ -62,6 +67,9 @@ func (d *Deps) waitRestored(ctx context.Context, a agent) (*ide.Restored, error)
 			restored = w.Restore
 			moves := s.Message != said && w.Error == nil
 			said = s.Message
+			if end, ok := ctx.Deadline(); ok && moves && !w.Restored && time.Until(end) < restoreMargin {
+				return false, &waits{look: time.Second}
+			}
 			return w.Restored || moves, nil
 		})
 		if err != nil || restored != nil {

@@ -1,6 +1,8 @@
 package functions
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,6 +172,28 @@ func TestVolumeWithoutARecordStays(t *testing.T) {
 	b.must(SweepVolumes(t.Context(), b.Deps, node, strays))
 	if len(strays) != 1 {
 		t.Errorf("strays %v, want the purged one's", strays)
+	}
+}
+
+// A restore that makes progress is not ended by its attempt.
+func TestRestoreThatTakesLong(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.withStore()
+	b.inside.say("agent", answer{status: 200, body: `{"message":"Restored 1 of 9 files","workspace":{"kept":true}}`})
+	out := b.create(CreateContainerRequest{AWSAccessKeyID: "key", AWSSecretAccessKey: "secret"})
+	ctx, cancel := context.WithTimeout(t.Context(), restoreMargin/2) // of what is left of the attempt
+	defer cancel()
+	if err := Execute(ctx, b.Deps, newest(out.Job.ID)); !errors.As(err, new(*RetryError)) {
+		t.Fatalf("got %v, want that the job comes again", err)
+	}
+	if j := b.job(out.Job.ID); j.Status != ide.JobRunning || j.Attempt != 0 && j.Attempt != 1 {
+		t.Errorf("the job is %s at attempt %d", j.Status, j.Attempt)
+	}
+	b.inside.say("agent", restoredAgent(""))
+	b.execute(out.Job.ID, ide.JobSucceeded)
+	if j := b.job(out.Job.ID); j.Attempt != 1 {
+		t.Errorf("it took %d attempts, want one", j.Attempt)
 	}
 }
 
