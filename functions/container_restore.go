@@ -7,6 +7,7 @@ import (
 
 	"berth/internal/ide"
 	"berth/internal/store"
+	"berth/internal/workspace"
 	"berth/queue"
 )
 
@@ -78,17 +79,21 @@ var RestoreContainer = define(Function[RestoreContainerArgs]{
 
 // isKept says whether a generation can be gone back to: NOT_FOUND where it cannot.
 func (d *Deps) isKept(ctx context.Context, c ide.Container, generation int64) error {
-	list, err := Generations(ctx, d, c)
+	var list []workspace.Generation
+	err := d.inBucket(ctx, c, func(ctx context.Context, b *workspace.Bucket) (err error) {
+		list, err = b.Generations(ctx)
+		return err
+	})
 	switch {
 	case err != nil:
 		return err
-	case slices.ContainsFunc(list, func(g Generation) bool { return g.Generation == generation }):
+	case slices.ContainsFunc(list, func(g workspace.Generation) bool { return g.Number == generation }):
 		return nil
 	case len(list) == 0:
 		return ide.Errorf(ide.NotFound, "There is no generation %d: the workspace has none.", generation)
 	}
 	return ide.Errorf(ide.NotFound, "There is no generation %d, or it is not kept any more. The oldest that is kept is %d, the newest %d.",
-		generation, list[len(list)-1].Generation, list[0].Generation)
+		generation, list[0].Number, list[len(list)-1].Number)
 }
 
 // asBefore gives a container back the state it was in before it was to go back to
@@ -138,30 +143,42 @@ func (d *Deps) goBack(ctx context.Context, a RestoreContainerArgs) error {
 type Generation struct {
 	Generation int64     `json:"generation" example:"12" doc:"Its number in the bucket"`
 	At         time.Time `json:"at" doc:"When it was saved, by the store's clock"`
+	Files      int       `json:"files" example:"2003" doc:"Files in it"`
+	Bytes      int64     `json:"bytes" example:"104857600" doc:"Their bytes"`
 }
 
-// Generations lists the kept saves of a container's workspace, newest first.
+// mostGenerations bounds the list of a workspace that saves all the time.
+const mostGenerations = 200
+
+// Generations lists the kept saves of a container's workspace, newest first, at
+// most mostGenerations.
 func Generations(ctx context.Context, d *Deps, c ide.Container) ([]Generation, error) {
 	list := []Generation{}
+	err := d.inBucket(ctx, c, func(ctx context.Context, b *workspace.Bucket) error {
+		kept, err := b.DescribedGenerations(ctx, mostGenerations)
+		for i := len(kept) - 1; i >= 0; i-- {
+			list = append(list, Generation{kept[i].Number, kept[i].At, kept[i].Files, kept[i].Bytes})
+		}
+		return err
+	})
+	return list, err
+}
+
+// inBucket does something with the bucket of a container's workspace for somebody
+// who waits; nothing where it is kept nowhere.
+func (d *Deps) inBucket(ctx context.Context, c ide.Container, do func(context.Context, *workspace.Bucket) error) error {
 	if d.S3.Place(c) == nil {
-		return list, nil
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	secrets, _, err := d.secrets(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	b, err := d.S3.Open(ctx, c, secrets)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	kept, err := b.Generations(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := len(kept) - 1; i >= 0; i-- {
-		list = append(list, Generation{kept[i].Number, kept[i].At})
-	}
-	return list, nil
+	return do(ctx, b)
 }

@@ -193,7 +193,7 @@ func (w *Worker) tellOfLost(ctx context.Context, before, now []ide.Node) error {
 }
 
 // follow corrects the addresses of running containers whose task Swarm has
-// replaced.
+// replaced, and tells of it.
 func (w *Worker) follow(ctx context.Context) error {
 	tasks, err := w.deps.Swarm.Tasks(ctx)
 	if err != nil {
@@ -214,11 +214,13 @@ func (w *Worker) follow(ctx context.Context) error {
 		if !ok || t.Run != c.Run || t.Address == c.Address {
 			continue
 		}
-		_, err := w.deps.Store.Update(ctx, c.ID, func(c *ide.Container) error {
-			if c.Run == t.Run && c.Status == ide.Running {
+		const message = "Everything in it had ended, and Swarm has started it again. The files of its volume are there; what an editor held in memory is gone."
+		err := w.deps.Store.Note(ctx, c.ID, "container.restarted", message, func(c *ide.Container) bool {
+			again := c.Run == t.Run && c.Status == ide.Running && c.Address != t.Address
+			if again {
 				c.Address = t.Address
 			}
-			return nil
+			return again
 		})
 		if err != nil && !ide.HasCode(err, ide.ContainerNotFound) {
 			return err

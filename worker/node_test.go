@@ -140,6 +140,11 @@ func TestFollowCorrectsAddresses(t *testing.T) {
 		now := b.container(c.ID).Address
 		return now != c.Address && now != "10.86.0.99"
 	})
+	events, err := b.st.History(t.Context(), c.ID)
+	b.must(err)
+	if last := events[len(events)-1]; last.Type != "container.restarted" && events[0].Type != "container.restarted" {
+		t.Errorf("no event says that it was started again: %+v", events)
+	}
 }
 
 func TestIsolate(t *testing.T) {

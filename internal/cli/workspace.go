@@ -9,6 +9,8 @@ import (
 
 	"berth/functions"
 	"berth/openapi"
+
+	"github.com/docker/go-units"
 )
 
 func (c ID) path() string { return "/api/containers/" + url.PathEscape(c.ID) }
@@ -89,9 +91,9 @@ func (c GenerationsList) Run(g *Globals) error {
 		return err
 	}
 	return g.show(l, func(w io.Writer) {
-		rows(w, "GENERATION\tSAVED", func(row func(...any)) {
+		rows(w, "GENERATION\tSAVED\tFILES\tSIZE", func(row func(...any)) {
 			for _, s := range l.Generations {
-				row(s.Generation, s.At.Format(time.RFC3339))
+				row(s.Generation, s.At.Format(time.RFC3339), s.Files, units.HumanSize(float64(s.Bytes)))
 			}
 		})
 	})

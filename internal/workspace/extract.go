@@ -35,6 +35,8 @@ func (b *Bucket) Extract(ctx context.Context, number int64, dir string, progress
 type Generation struct {
 	Number int64
 	At     time.Time // by the store's clock
+	Files  int       // of DescribedGenerations
+	Bytes  int64     // the same
 }
 
 // Generations lists what the bucket has, oldest first.
@@ -42,7 +44,28 @@ func (b *Bucket) Generations(ctx context.Context) ([]Generation, error) {
 	all, err := b.generations(ctx)
 	list := make([]Generation, len(all))
 	for i, g := range all {
-		list[i] = Generation{g.number, g.at}
+		list[i] = Generation{Number: g.number, At: g.at}
 	}
 	return list, err
+}
+
+// DescribedGenerations lists the newest generations, at most so many, oldest first,
+// with their files and bytes, for which it reads the beginning of each manifest.
+func (b *Bucket) DescribedGenerations(ctx context.Context, most int) ([]Generation, error) {
+	list, err := b.Generations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list = list[max(0, len(list)-most):]
+	indexes := make([]int, len(list))
+	for i := range indexes {
+		indexes[i] = i
+	}
+	return list, parallel(ctx, indexes, func(ctx context.Context, i int) error {
+		_, _, err := b.readGeneration(ctx, list[i].Number, func(h Header) error {
+			list[i].Files, list[i].Bytes = h.Files, h.Bytes
+			return errStop
+		}, nil)
+		return err
+	})
 }

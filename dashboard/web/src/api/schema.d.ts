@@ -1825,6 +1825,18 @@ export interface components {
             at: string;
             /**
              * Format: int64
+             * @description Their bytes
+             * @example 104857600
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Files in it
+             * @example 2003
+             */
+            files: number;
+            /**
+             * Format: int64
              * @description Its number in the bucket
              * @example 12
              */

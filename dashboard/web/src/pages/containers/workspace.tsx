@@ -4,7 +4,7 @@ import { useEffect, useState } from 'react'
 import * as actions from '@/actions/containers'
 import { generationsQuery } from '@/api/queries'
 import type { Container, Generation } from '@/api/types'
-import { bytes, dateTime, span } from '@/lib/format'
+import { bytes, count, dateTime, span } from '@/lib/format'
 import { useCan } from '@/lib/session'
 import { Button } from '@/ui/button'
 import { Fact, Facts } from '@/ui/list'
@@ -83,6 +83,9 @@ export function Workspace({ c }: { c: Container }) {
                 <span className="num w-10 font-medium">{g.generation}</span>
                 <span title={dateTime(g.at)} className="text-muted">
                   <Ago at={g.at} />
+                </span>
+                <span className="num text-muted">
+                  {count(g.files, 'file')}, {bytes(g.bytes)}
                 </span>
                 {g.generation === latest && <span className="text-xs text-muted">the present one</span>}
                 {change && g.generation !== latest && stopped && (
