@@ -46,16 +46,16 @@ func TestEngineDownAndBack(t *testing.T) {
 	c.worker("n1", "DOCKER_HOST="+proxy.Host)
 	proxy.setDown(true)
 	s := c.create()
-	c.eventually("the job is retrying", patience, func() error {
+	c.eventually("the job is handed back", patience, func() error {
 		j := ask[ide.Job](c, http.StatusOK, "GET", "/api/jobs/"+s.Job.ID, "")
-		if j.Status != ide.JobRetrying || j.NextAttemptAt == nil || j.Error == nil || j.Error.Code != ide.Docker {
+		if j.Status != ide.JobQueued || j.Error == nil || j.Error.Code != ide.Docker {
 			return fmt.Errorf("got %s, %+v", j.Status, j.Error)
 		}
 		return nil
 	})
 	proxy.setDown(false)
-	if j := c.succeed(s.Job.ID); j.Attempt < 2 {
-		t.Errorf("got %d attempts", j.Attempt)
+	if j := c.succeed(s.Job.ID); j.Attempt != 1 { // another worker might have had an engine
+		t.Errorf("got %d attempts, want that those without an engine do not count", j.Attempt)
 	}
 }
 

@@ -89,7 +89,7 @@ func storeRefuses(c *cluster, s3 *bucketStore) {
 	s3.refuse(403, "b")
 	job := c.stop(s.ID)
 	got := c.parkedAfter(s.ID, c.wait(job.ID, patience))
-	if !strings.Contains(got.Error.Message, "credentials may not") {
+	if !strings.Contains(got.Error.Message, "access is denied") {
 		c.t.Errorf("the reason is not S3's: %s", got.Error.Message)
 	}
 	s3.refuse(0, "b")
