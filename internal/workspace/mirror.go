@@ -71,7 +71,8 @@ func (w *Workspace) unmirrored(p string) string {
 // plain files, and returns those to delete. It is part of the commit: whoever
 // restores this generation can tell our doing from others'. A plain file is to be
 // deleted if the base has it and the disk has not: what is on the disk and was
-// left out of the save stays in the bucket.
+// left out of the save stays in the bucket. A path that has no plain file is none
+// of them, whatever object is at its key: it may be one of Berth's own.
 func (w *Workspace) markPlain(t *tree, entries []Entry) map[string]map[string]Sum {
 	files := make(map[string]bool, len(entries))
 	for i := range entries {
@@ -93,7 +94,7 @@ func (w *Workspace) markPlain(t *tree, entries []Entry) map[string]map[string]Su
 		}
 	}
 	for p, k := range w.base { // a plain file with the object's ETag has its bytes
-		if _, known := w.plain[p]; !known && !files[p] && k.Kind == File && k.ETag != "" {
+		if _, known := w.plain[p]; !known && !files[p] && k.Kind == File && k.ETag != "" && w.unmirrored(p) == "" {
 			w.plain[p] = plainFile{etags: map[string]Sum{k.ETag: k.Sum}}
 		}
 	}
@@ -101,7 +102,7 @@ func (w *Workspace) markPlain(t *tree, entries []Entry) map[string]map[string]Su
 	for p, f := range w.plain {
 		f.gone = !files[p] && t.absent(p) && (f.gone || w.base[p].Kind == File)
 		w.plain[p] = f
-		if f.gone && len(f.etags) > 0 {
+		if f.gone && len(f.etags) > 0 && w.unmirrored(p) == "" {
 			gone[p] = f.etags
 		}
 	}
@@ -123,7 +124,7 @@ func (w *Workspace) mirror(ctx context.Context, t *tree) (m Mirrored, err error)
 	}
 	var removes, copies []*task
 	for p, f := range w.plain {
-		if f.gone && w.base[p].Kind != File && t.absent(p) && !f.foreign {
+		if f.gone && w.base[p].Kind != File && t.absent(p) && !f.foreign && w.unmirrored(p) == "" {
 			removes = append(removes, &task{path: p, etags: f.etags})
 		}
 	}
