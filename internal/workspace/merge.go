@@ -59,32 +59,43 @@ func (p *placing) outside(ctx context.Context, imported bool) error {
 		if same {
 			f.mtime = f.saved
 		}
-		if p.report.Local {
-			applied, err := p.settleLocal(f, sum, temp)
-			if err != nil || applied {
-				return err
-			}
-		}
-		dirs.Lock()
-		err = p.folder(path.Dir(f.path))
-		dirs.Unlock()
-		if err != nil {
+		put := false
+		err = p.within(f.path, func(string) error {
+			put, err = p.outsideFile(f, sum, temp, &dirs)
 			return err
-		}
-		if err := errors.Join(vol.Chmod(temp, fileMode(f.mode)), p.w.local.setTime(temp, stampOfTime(f.mtime))); err != nil {
-			return err
-		}
-		put := p.rename
-		if p.report.Local {
-			put = p.w.local.place // over a file that a generation has
-		}
-		if err := put(temp, f.path); err != nil {
+		})
+		if err != nil || !put {
 			return err
 		}
 		p.note(f, sum, !same && !imported)
 		p.show(1, f.size, false)
 		return nil
 	})
+}
+
+// outsideFile puts an outside file, which was read into temp, in its place, and
+// says whether it has.
+func (p *placing) outsideFile(f outside, sum Sum, temp string, dirs *sync.Mutex) (bool, error) {
+	if p.report.Local {
+		if applied, err := p.settleLocal(f, sum, temp); err != nil || applied {
+			return false, err
+		}
+	}
+	dirs.Lock()
+	err := p.folder(path.Dir(f.path))
+	dirs.Unlock()
+	if err != nil {
+		return false, err
+	}
+	l := p.w.local
+	if err := errors.Join(l.vol.Chmod(temp, fileMode(f.mode)), l.setTime(temp, stampOfTime(f.mtime))); err != nil {
+		return false, err
+	}
+	put := p.renameOpen
+	if p.report.Local {
+		put = l.place // over a file that a generation has
+	}
+	return true, put(temp, f.path)
 }
 
 // note takes up an outside edit: its plain file is as it has to be.

@@ -103,7 +103,7 @@ func (p *placing) bring(ctx context.Context, paths []string, meanwhile func() er
 		}
 	}
 	for _, dir := range dirs {
-		if err := p.dir(dir); err != nil {
+		if err := p.within(dir, p.dir); err != nil {
 			return err
 		}
 	}
@@ -121,7 +121,7 @@ func (p *placing) bring(ctx context.Context, paths []string, meanwhile func() er
 		return err
 	}
 	for _, q := range links {
-		if err := p.link(q); err != nil {
+		if err := p.within(q, p.link); err != nil {
 			return err
 		}
 	}
@@ -176,6 +176,11 @@ func (p *placing) lstat(q string) (fs.FileInfo, error) {
 		return nil, nil
 	}
 	return info, err
+}
+
+// within does what may put something in the place of a path, or move it aside.
+func (p *placing) within(q string, do func(string) error) error {
+	return p.w.local.within(func() error { return do(q) }, q, path.Join(p.under, q))
 }
 
 // aside moves what is in the way below the RecoveredDir. What the generation has
@@ -275,20 +280,20 @@ func (p *placing) hardLink(ctx context.Context, q string) error {
 	if err != nil || !first.Mode().IsRegular() || p.w.base[k.Hard].looks.at == 0 {
 		return p.file(ctx, q) // the first is not what the base has
 	}
-	info, err := p.lstat(q)
-	if err != nil {
-		return err
-	}
-	if info != nil && !os.SameFile(info, first) {
-		if err := p.aside(q); err != nil {
+	err = p.within(q, func(q string) error {
+		info, err := p.lstat(q)
+		if err != nil || info != nil && os.SameFile(info, first) {
 			return err
 		}
-		info = nil
-	}
-	if info == nil {
-		if err := root.Link(k.Hard, q); err != nil {
-			return p.file(ctx, q) // a copy has the same content
+		if info != nil {
+			if err := p.aside(q); err != nil {
+				return err
+			}
 		}
+		return root.Link(k.Hard, q)
+	})
+	if err != nil {
+		return p.file(ctx, q) // a copy has the same content
 	}
 	if first, err = root.Lstat(k.Hard); err != nil {
 		return err
@@ -372,6 +377,10 @@ func (p *placing) place(ctx context.Context, e Entry) (info fs.FileInfo, err err
 
 // rename puts a finished file in its place; what stands there gives way.
 func (p *placing) rename(temp, q string) error {
+	return p.within(q, func(q string) error { return p.renameOpen(temp, q) })
+}
+
+func (p *placing) renameOpen(temp, q string) error {
 	info, err := p.lstat(q)
 	if err != nil {
 		return err
@@ -453,6 +462,16 @@ func second(_ int64, err error) error { return err }
 
 // clear moves aside what the base does not have.
 func (p *placing) clear(dir string, edited map[string]bool) error {
+	info, err := p.lstat(dir)
+	if err != nil || info == nil {
+		return err
+	}
+	if info.Mode()&0o700 != 0o700 {
+		if err := p.w.local.root.Chmod(dir, info.Mode()|0o700); err != nil {
+			return err
+		}
+		defer p.w.local.root.Chmod(dir, info.Mode())
+	}
 	f, err := p.w.local.root.Open(dir)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +56,8 @@ type local struct {
 	absent bool   // there was no such folder when it was opened
 	dev    uint64 // of the volume
 	id     fileID // of the workspace
+
+	opening sync.Mutex // held while directories that are closed to their owner are open
 }
 
 // Names in the folder of the state.
@@ -267,20 +270,18 @@ func bootID() string {
 	return strings.TrimSpace(string(b))
 }
 
-// aside moves what stands at a path to another, out of a restore's way.
-// Directories that may not be written become writable: moving one writes in it.
+// aside moves what stands at a path to another, out of a restore's way. Moving a
+// directory writes in it.
 func (l *local) aside(p, to string) error {
 	if err := l.root.MkdirAll(path.Dir(to), 0o755); err != nil {
 		return fmt.Errorf("set file aside: %w", err)
 	}
 	err := l.root.Rename(p, to)
-	if errors.Is(err, fs.ErrPermission) {
-		for _, q := range []string{path.Dir(p), p} {
-			if info, err := l.root.Lstat(q); err == nil && info.IsDir() {
-				l.root.Chmod(q, info.Mode()|0o700)
-			}
+	if info, statErr := l.root.Lstat(p); errors.Is(err, fs.ErrPermission) && statErr == nil && info.IsDir() && l.root.Chmod(p, info.Mode()|0o700) == nil {
+		if err = l.root.Rename(p, to); err == nil {
+			p = to
 		}
-		err = l.root.Rename(p, to)
+		err = errors.Join(err, l.root.Chmod(p, info.Mode()))
 	}
 	if err != nil {
 		return fmt.Errorf("set file aside: %w", err)

@@ -2,9 +2,11 @@ package workspace
 
 import (
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,4 +124,96 @@ func TestClosedFilesAreSaved(t *testing.T) {
 	t.Cleanup(func() { open(back) })
 	mustRestore(t, s.bucket(t), back)
 	wantModes(back)
+}
+
+// closeDirs gives directories these modes, the deepest first, until the test ends.
+func closeDirs(t *testing.T, dir string, modes map[string]os.FileMode) {
+	t.Helper()
+	names := slices.Sorted(maps.Keys(modes))
+	for _, name := range slices.Backward(names) {
+		if err := os.Chmod(filepath.Join(dir, name), modes[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		for _, name := range names {
+			os.Chmod(filepath.Join(dir, name), 0o700)
+		}
+	})
+}
+
+// Directories of the volume that are closed to their owner, such as those of Go's
+// module cache, do not stop a restore to which their files give way.
+func TestClosedFoldersGiveWay(t *testing.T) {
+	t.Parallel()
+	if !asUser(t) {
+		return
+	}
+	s := memory(t)
+	dir, other := t.TempDir(), t.TempDir()
+	w, _ := mustRestore(t, s.run(t, "c/1"), dir)
+	for _, name := range []string{"mod/x@v1/go.mod", "closed/stays", "closed/goes", "shut/deep/f"} {
+		write(t, dir, name, "1")
+	}
+	mustSave(t, w)
+	write(t, dir, "mod/x@v1/new", "an hour of work")
+	write(t, dir, "mod/x@v1/more/new", "an hour of work")
+	w.Close()
+	w, _ = mustRestore(t, s.run(t, "c/2"), other)
+	os.RemoveAll(filepath.Join(other, "mod/x@v1"))
+	os.Remove(filepath.Join(other, "closed/goes"))
+	write(t, other, "shut/deep/f", "2")
+	mustSave(t, w)
+	w.Close()
+	closeDirs(t, dir, map[string]os.FileMode{
+		".": 0o555, "mod": 0o555, "mod/x@v1": 0o555, "mod/x@v1/more": 0o555, "closed": 0, "shut": 0o400, "shut/deep": 0,
+	})
+	_, r := mustRestore(t, s.run(t, "c/3"), dir)
+	for _, name := range []string{"new", "more/new"} {
+		if got := read(t, dir, filepath.Join(r.Recovered, "mod/x@v1", name)); got != "an hour of work" {
+			t.Errorf("lost: %s is %q", name, got)
+		}
+	}
+	wantSame(t, picture(t, dir), picture(t, other))
+	os.Chmod(filepath.Join(dir, r.Recovered, "mod/x@v1/more"), 0o700)
+}
+
+// Nor do they stop one that puts another program's edits into them, and they keep
+// their modes.
+func TestOutsideEditInClosedFolder(t *testing.T) {
+	t.Parallel()
+	if !asUser(t) {
+		return
+	}
+	s := memory(t)
+	dir := t.TempDir()
+	b := s.run(t, "c/1")
+	w, _ := mustRestore(t, b, dir)
+	names := []string{"mod/x@v1/a", "mod/x@v1/b", "mod/x@v1/c", "shut/deep/f", "shut/g"}
+	for _, name := range names {
+		write(t, dir, name, "1")
+	}
+	mustSave(t, w)
+	w.Close()
+	for _, name := range names {
+		putPlain(t, b, name, "outside", nil)
+	}
+	closed := map[string]os.FileMode{"mod": 0o555, "mod/x@v1": 0o555, "shut": 0, "shut/deep": 0o100}
+	closeDirs(t, dir, closed)
+	_, r := mustRestore(t, s.run(t, "c/1"), dir)
+	if !r.Local || len(r.Outside) != len(names) {
+		t.Errorf("restored %+v", r)
+	}
+	for _, name := range slices.Sorted(maps.Keys(closed)) {
+		p := filepath.Join(dir, name)
+		if info, err := os.Lstat(p); err != nil || info.Mode().Perm() != closed[name] {
+			t.Errorf("%s is %v (%v), want mode %v", name, info, err, closed[name])
+		}
+		os.Chmod(p, 0o700)
+	}
+	for _, name := range names {
+		if got := read(t, dir, name); got != "outside" {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
 }
