@@ -106,7 +106,7 @@ func (w *Workspace) bring(ctx context.Context, progress func(Progress), resume b
 	r.Local, r.Doubted = whose == stays || whose == doubted, whose == doubted
 	put.clears = was.Restored || was.Extras || w.b.cfg.Kept
 	put.image = !put.clears && !r.Local
-	if err := put.fits(n == 0); err != nil {
+	if err := put.fits(n == 0, whose == stays); err != nil {
 		return r, err
 	}
 	switch {
@@ -200,8 +200,9 @@ func (w *Workspace) earlierBase(ctx context.Context, was state) (map[string]Entr
 }
 
 // fits compares what is to come with the limits and with the free space of the
-// volume. imported: nothing is in a generation yet.
-func (p *placing) fits(imported bool) error {
+// volume. imported: nothing is in a generation yet; staying: nothing of the base
+// is to come, also where a user has deleted it.
+func (p *placing) fits(imported, staying bool) error {
 	files, bytes, missing := 0, int64(0), int64(0)
 	count := func(q string, size, disk int64) {
 		files++
@@ -211,7 +212,7 @@ func (p *placing) fits(imported bool) error {
 		}
 	}
 	for q, k := range p.w.base {
-		if k.Kind == File && !p.isHardLink(k) {
+		if k.Kind == File && !staying && !p.isHardLink(k) {
 			count(q, k.Size, cmp.Or(k.Disk, k.Size))
 		}
 	}

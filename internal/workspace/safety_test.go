@@ -266,9 +266,35 @@ func TestDiskIsLargeEnough(t *testing.T) {
 	w, _ := mustRestore(t, s.bucket(t), dir)
 	w.base["huge"] = known{Entry: Entry{Path: "huge", Kind: File, Size: 1 << 60}}
 	put := newPlacing(w, &survey{}, nil)
-	err := put.fits(false)
+	err := put.fits(false, false)
 	if !ide.HasCode(err, ide.ResourceLimitExceeded) || !strings.Contains(err.Error(), fmt.Sprint(1<<60)) {
 		t.Errorf("got %v, want RESOURCE_LIMIT_EXCEEDED with both numbers", err)
+	}
+}
+
+// What a user has deleted since the last save is not to come back, and needs no
+// room: a restore that leaves the files as they are, and a saver, go on.
+func TestDeletedNeedsNoRoom(t *testing.T) {
+	t.Parallel()
+	s := memory(t)
+	dir := t.TempDir()
+	w, _ := mustRestore(t, s.run(t, "c/1"), dir)
+	write(t, dir, "f", "1")
+	mustSave(t, w)
+	huge := known{Entry: Entry{Path: "huge", Kind: File, Size: 1 << 60, Sum: Sum{1}}}
+	if err := w.commit(t.Context(), &tree{entries: []known{w.base["f"], huge}}); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "new", "an hour of work") // huge has gone
+	w.Close()
+	saver, err := s.run(t, "c/1").Resume(t.Context(), dir)
+	if err != nil {
+		t.Fatalf("Resume: %v", err)
+	}
+	saver.Close()
+	w, r := mustRestore(t, s.run(t, "c/1"), dir)
+	if got := mustSave(t, w); !r.Local || got.Files != 2 {
+		t.Errorf("restored %+v, saved %+v", r, got)
 	}
 }
 
