@@ -71,6 +71,9 @@ type Bucket struct {
 
 	// patience is for how long a writer waits for a collector.
 	patience time.Duration
+	// lateness is for how long after a note of it a plain file may be written by
+	// a writer that has been overtaken.
+	lateness time.Duration
 
 	mu      sync.Mutex
 	checked bool // Check has succeeded
@@ -107,7 +110,7 @@ func New(cfg Config) (*Bucket, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
 		return nil, ide.Errorf(ide.ValidationFailed, "The S3 endpoint is not a URL of the form https://host:port.")
 	}
-	b := &Bucket{cfg: cfg, prefix: strings.Trim(cfg.Prefix, "/"), creds: &rotating{value: cfg.Credentials}, patience: time.Minute}
+	b := &Bucket{cfg: cfg, prefix: strings.Trim(cfg.Prefix, "/"), creds: &rotating{value: cfg.Credentials}, patience: time.Minute, lateness: keepJournals}
 	if b.prefix != "" {
 		b.prefix += "/"
 	}

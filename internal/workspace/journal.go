@@ -21,7 +21,8 @@ type journalLine struct {
 	New string         `json:"new,omitempty"` // ETag after; empty: deleted
 	Sum *Sum           `json:"sha256,omitempty"`
 
-	generation int64 // of the journal
+	generation int64     // of the journal
+	at         time.Time // when it was written
 }
 
 // knows says whether an ETag is one of a plain file of ours, and its content.

@@ -359,3 +359,32 @@ func TestMirrorOffAndOnAgain(t *testing.T) {
 	mustSave(t, w)
 	wantPlain(t, on, map[string]string{"changed": "3", "new": "2", "same": "1"})
 }
+
+// Who puts the bytes of an earlier plain file back, long after a save has changed
+// or deleted it, has made an edit like any other: nothing of it is taken for a late
+// copy of ours.
+func TestEarlierBytesPutBack(t *testing.T) {
+	t.Parallel()
+	s := memory(t)
+	b := s.bucket(t)
+	dir := t.TempDir()
+	w, _ := mustRestore(t, b, dir)
+	for _, name := range []string{"changed", "deleted", "same"} {
+		write(t, dir, name, "1")
+	}
+	mustSave(t, w)
+	write(t, dir, "changed", "22")
+	os.Remove(filepath.Join(dir, "deleted"))
+	mustSave(t, w)
+	w.Close()
+	for _, name := range []string{"changed", "deleted", "same"} {
+		putPlain(t, b, name, "1", nil)
+	}
+	b.lateness = -time.Hour // as if an hour had passed
+	w, r := mustRestore(t, b, t.TempDir())
+	if !slices.Equal(slices.Sorted(slices.Values(r.Outside)), []string{"changed", "deleted"}) {
+		t.Errorf("outside %v, want what was put back", r.Outside)
+	}
+	mustSave(t, w)
+	wantPlain(t, b, map[string]string{"changed": "1", "deleted": "1", "same": "1"})
+}

@@ -70,7 +70,7 @@ func (b *Bucket) journals(ctx context.Context) (map[string][]journalLine, error)
 		mu.Lock()
 		defer mu.Unlock()
 		for p, line := range j.Plain {
-			line.generation = g.number
+			line.generation, line.at = g.number, g.at
 			lines[p] = append(lines[p], line)
 		}
 		return nil
@@ -101,6 +101,14 @@ func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 		return nil, err
 	}
 	s, others := &survey{}, inner{}
+	var newest time.Time
+	if w.header.Generation > 0 {
+		info, _, err := w.b.stat(ctx, w.b.manifestKey(w.header.Generation))
+		if err != nil {
+			return nil, err
+		}
+		newest = info.LastModified
+	}
 	err = w.b.listPlain(ctx, func(o minio.ObjectInfo) error {
 		p := strings.TrimPrefix(o.Key, w.b.prefix)
 		if others.note(p, o.LastModified) {
@@ -114,7 +122,7 @@ func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 			}
 			return nil
 		}
-		if f, ours := w.copyOf(p, o.ETag, lines[p]); ours {
+		if f, ours := w.copyOf(p, o, newest, lines[p]); ours {
 			w.plain[p] = f
 			return nil
 		}
@@ -147,14 +155,19 @@ func (w *Workspace) survey(ctx context.Context) (*survey, error) {
 // copyOf says whether the plain file at a path, with this ETag, is a copy that a
 // save has made of a file that the base has or, as Gone says, has no more. Another
 // copy of ours is a file like those of other programs: it may be one that a save
-// has left out since.
-func (w *Workspace) copyOf(p, etag string, lines []journalLine) (plainFile, bool) {
+// has left out since. So is one that was written long after the notes that would
+// explain it, though it has the bytes of an earlier copy: newest is the time of the
+// base.
+func (w *Workspace) copyOf(p string, o minio.ObjectInfo, newest time.Time, lines []journalLine) (plainFile, bool) {
+	late := func(at time.Time) bool { return o.LastModified.Sub(at) > w.b.lateness }
+	lines = slices.DeleteFunc(lines, func(line journalLine) bool { return late(line.at) })
+	etag, recent := o.ETag, !late(newest)
 	k := w.base[p]
 	isFile := k.Kind == File
 	if isFile && (etag == k.Plain || etag == k.ETag) {
 		return synced(etag, k.Sum), true
 	}
-	if sum, ok := w.header.Gone[p][etag]; ok && !isFile {
+	if sum, ok := w.header.Gone[p][etag]; ok && !isFile && recent {
 		return plainFile{etags: map[string]Sum{etag: sum}, gone: true}, true
 	}
 	if !isFile {
@@ -164,7 +177,7 @@ func (w *Workspace) copyOf(p, etag string, lines []journalLine) (plainFile, bool
 		ours = ours && last.New == ""
 		return plainFile{etags: map[string]Sum{etag: sum}, gone: ours}, ours
 	}
-	if sum, ok := k.Stale[etag]; ok {
+	if sum, ok := k.Stale[etag]; ok && recent {
 		return plainFile{etags: map[string]Sum{etag: sum}}, true
 	}
 	for _, line := range lines {
