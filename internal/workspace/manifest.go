@@ -79,6 +79,7 @@ type wireEntry struct {
 	Hard     string            `json:"hard,omitempty"`
 	Hard64   string            `json:"hard64,omitempty"`
 	Attrs    map[string][]byte `json:"attrs,omitempty"`
+	Attrs64  map[string][]byte `json:"attrs64,omitempty"` // of names in base64
 	Size     int64             `json:"size,omitempty"`
 	Sum      *Sum              `json:"sha256,omitempty"`
 	Target   string            `json:"target,omitempty"`
@@ -128,10 +129,15 @@ func writeManifest(w io.Writer, h Header, entries []Entry) error {
 		x.Target, x.Target64 = toWire(e.Target)
 		x.Hard, x.Hard64 = toWire(e.Hard)
 		for attr, value := range e.Attrs {
-			if x.Attrs == nil {
-				x.Attrs = map[string][]byte{}
+			text, b64 := toWire(attr)
+			into := &x.Attrs
+			if b64 != "" {
+				into = &x.Attrs64
 			}
-			x.Attrs[attr] = []byte(value)
+			if *into == nil {
+				*into = map[string][]byte{}
+			}
+			(*into)[text+b64] = []byte(value)
 		}
 		if e.Kind == File {
 			x.Sum = &e.Sum
@@ -286,9 +292,16 @@ func (v *validator) entry(x wireEntry) (e Entry, err error) {
 	if e.MTime.Nsec < 0 || e.MTime.Nsec >= 1e9 || e.Disk < 0 {
 		return e, fmt.Errorf("time or size of %.80q", e.Path)
 	}
+	if len(x.Attrs)+len(x.Attrs64) > 0 {
+		e.Attrs = map[string]string{}
+	}
 	for attr, value := range x.Attrs {
-		if e.Attrs == nil {
-			e.Attrs = map[string]string{}
+		e.Attrs[attr] = string(value)
+	}
+	for b64, value := range x.Attrs64 {
+		attr, err := fromWire("", b64)
+		if err != nil {
+			return e, fmt.Errorf("attribute of %.80q: %w", e.Path, err)
 		}
 		e.Attrs[attr] = string(value)
 	}

@@ -41,6 +41,9 @@ func TestMetadataComesBack(t *testing.T) {
 		if err := unix.Lsetxattr(at(name), "user.note", []byte("a\x00b"), 0); err != nil {
 			t.Skipf("the file system of the temporary folder has no extended attributes: %v", err)
 		}
+		if err := unix.Lsetxattr(at(name), "user.\xff", []byte("c"), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, name := range []string{"a-second", "d/third"} {
 		if err := os.Link(at("d/first"), at(name)); err != nil {
@@ -70,7 +73,7 @@ func TestMetadataComesBack(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"attrs", "withdir"} {
-		if all, err := attributes(nil, filepath.Join(back, name)); err != nil || all["user.note"] != "a\x00b" {
+		if all, err := attributes(nil, filepath.Join(back, name)); err != nil || all["user.note"] != "a\x00b" || all["user.\xff"] != "c" || len(all) != 2 {
 			t.Errorf("lost: the attributes of %s are %q, %v", name, all, err)
 		}
 	}
@@ -119,6 +122,8 @@ func TestForeignMetadataIsRefused(t *testing.T) {
 	for name, entry := range map[string]string{
 		"system attribute": file + `,"attrs":{"security.capability":"AA=="}}`,
 		"trusted":          file + `,"attrs":{"trusted.x":"AA=="}}`,
+		"in base64":        file + `,"attrs64":{"dHJ1c3RlZC54":"AA=="}}`,
+		"no base64":        file + `,"attrs64":{"user.x":"AA=="}}`,
 		"link outside":     file + `,"hard":"../a"}`,
 		"link to a later":  file + `,"hard":"c"}`,
 		"link to itself":   file + `,"hard":"b"}`,
