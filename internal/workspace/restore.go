@@ -104,7 +104,7 @@ func (w *Workspace) bring(ctx context.Context, progress func(Progress), resume b
 	w.uploads.rebase(w.base)
 	put := newPlacing(w, in, progress)
 	r.Local, r.Doubted = whose == stays || whose == doubted, whose == doubted
-	put.clears = was.Restored || was.Extras || w.b.cfg.Kept
+	put.clears = was.Restored || was.Extras || w.wasKept()
 	put.image = !put.clears && !r.Local
 	if err := put.fits(n == 0, whose == stays); err != nil {
 		return r, err
@@ -128,6 +128,7 @@ func (w *Workspace) bring(ctx context.Context, progress func(Progress), resume b
 	if err != nil {
 		return r, fmt.Errorf("restore workspace: %w", err)
 	}
+	w.local.mark()
 	w.trustRestored()
 	r.Skipped = in.skipped.list
 	if asides := int(put.asides.Load()); asides > 0 {
@@ -158,12 +159,15 @@ func (w *Workspace) whose(was state, n int64) owner {
 		return stays
 	case was != state{} && !whole:
 		return giveWay
-	case n > 0 && w.b.cfg.Writer != "" && w.header.Writer == w.b.cfg.Writer, n == 0 && was == state{} && w.b.cfg.Kept:
+	case n > 0 && w.b.cfg.Writer != "" && w.header.Writer == w.b.cfg.Writer, n == 0 && was == state{} && w.wasKept():
 		return doubted
 	default:
 		return giveWay
 	}
 }
+
+// wasKept says whether something here may not be saved, though no state says so.
+func (w *Workspace) wasKept() bool { return w.b.cfg.Kept || w.local.marked() }
 
 // cannotResume says why the files of a directory cannot be saved as they are.
 func (w *Workspace) cannotResume(was state, n int64) error {

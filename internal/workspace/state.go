@@ -248,6 +248,20 @@ func (l *local) writeState(s state) error {
 	return nil
 }
 
+// markName is the extended attribute of the folder of a workspace that was
+// restored: a second witness, for where a user has removed the state.
+const markName = userXattr + "berth.restored"
+
+// mark notes that the workspace was restored, where the file system can.
+func (l *local) mark() {
+	_ = l.within(func() error { return unix.Lsetxattr(l.dir, markName, []byte("1"), 0) }, reserved)
+}
+
+func (l *local) marked() bool {
+	_, err := unix.Lgetxattr(l.dir, markName, nil)
+	return err == nil
+}
+
 // sync brings all that was written to the disk.
 func (l *local) sync() error {
 	f, err := l.vol.Open(l.own)
