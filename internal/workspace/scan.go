@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -442,7 +443,12 @@ func (w *Workspace) readIgnore() (ignoreRules, error) {
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxIgnore {
 		return nil, ignore(err, fs.ErrNotExist)
 	}
-	b, err := w.local.root.ReadFile(IgnoreFile)
+	f, _, err := w.local.openFile(IgnoreFile, true)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", IgnoreFile, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxIgnore))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", IgnoreFile, err)
 	}

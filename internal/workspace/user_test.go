@@ -217,3 +217,29 @@ func TestOutsideEditInClosedFolder(t *testing.T) {
 		}
 	}
 }
+
+// A file of rules that its owner may not read does not keep the rest from being
+// saved, and its rules count.
+func TestClosedIgnoreFile(t *testing.T) {
+	t.Parallel()
+	if !asUser(t) {
+		return
+	}
+	s := memory(t)
+	w, _ := mustRestore(t, s.bucket(t), t.TempDir())
+	dir := w.local.dir
+	write(t, dir, "f", "1")
+	write(t, dir, "x.log", "1")
+	write(t, dir, IgnoreFile, "*.log\n")
+	os.Chmod(filepath.Join(dir, IgnoreFile), 0)
+	if _, err := w.Save(t.Context()); err != nil {
+		t.Errorf("Save: %v", err)
+	}
+	got, err := w.Finish(t.Context())
+	if err != nil || got.LeftOutCount != 0 || got.Ignored != 1 || got.Files != 2 {
+		t.Errorf("finished %+v, %v", got, err)
+	}
+	if info, err := os.Lstat(filepath.Join(dir, IgnoreFile)); err != nil || info.Mode().Perm() != 0 {
+		t.Errorf("%v is %v, want mode 0", info, err)
+	}
+}
