@@ -26,17 +26,18 @@ func (e *fileError) Unwrap() error { return e.err }
 // openFile opens a regular file without following a link or waiting for a pipe.
 // Where open says so, a file that is closed to its owner is opened for a moment.
 func (l *local) openFile(p string, open bool) (*os.File, fs.FileInfo, error) {
-	f, err := l.root.OpenFile(p, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	l.closed.RLock()
+	f, info, err := l.openStat(p)
+	l.closed.RUnlock()
 	if open && errors.Is(err, fs.ErrPermission) {
-		f, err = l.openClosed(p, err)
+		f, info, err = l.openClosed(p, err)
 	}
 	if err != nil {
 		return nil, nil, &fileError{err}
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	if !info.Mode().IsRegular() {
 		err = errChanged
-	} else if err == nil {
+	} else {
 		var there fs.FileInfo
 		if there, err = l.root.Lstat(p); err == nil && !os.SameFile(info, there) {
 			err = errChanged
@@ -49,15 +50,40 @@ func (l *local) openFile(p string, open bool) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// openClosed opens a regular file that its owner may not read, and leaves it with
-// the mode it had.
-func (l *local) openClosed(p string, denied error) (*os.File, error) {
-	info, err := l.root.Lstat(p)
-	if err != nil || !info.Mode().IsRegular() || info.Mode()&0o400 != 0 || l.root.Chmod(p, info.Mode()|0o400) != nil {
-		return nil, denied
-	}
+func (l *local) openStat(p string) (*os.File, fs.FileInfo, error) {
 	f, err := l.root.OpenFile(p, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	return f, errors.Join(err, l.root.Chmod(p, info.Mode()))
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// openClosed opens a regular file that its owner may not read, and leaves it with
+// the mode it had. Who has another name of the file sees only that mode.
+func (l *local) openClosed(p string, denied error) (*os.File, fs.FileInfo, error) {
+	l.closed.Lock()
+	defer l.closed.Unlock()
+	before, err := l.root.Lstat(p)
+	if err != nil || !before.Mode().IsRegular() || before.Mode()&0o400 != 0 || l.root.Chmod(p, before.Mode()|0o400) != nil {
+		return nil, nil, denied
+	}
+	f, _, err := l.openStat(p)
+	if err := errors.Join(err, l.root.Chmod(p, before.Mode())); err != nil {
+		if f != nil {
+			f.Close()
+		}
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+	}
+	return f, info, err
 }
 
 // read uploads a file as it is, or fails with errChanged.

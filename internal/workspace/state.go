@@ -57,7 +57,8 @@ type local struct {
 	dev    uint64 // of the volume
 	id     fileID // of the workspace
 
-	opening sync.Mutex // held while directories that are closed to their owner are open
+	opening sync.Mutex   // held while directories that are closed to their owner are open
+	closed  sync.RWMutex // held for writing while such a file is
 }
 
 // Names in the folder of the state.

@@ -26,6 +26,7 @@ type uploader struct {
 	bufs  chan []byte
 	slots chan struct{} // for parts
 	open  bool          // files that are closed to their owner are read, too
+	alone sync.Mutex    // held while such a file is read
 
 	mu    sync.Mutex
 	have  map[Sum]sentObject    // objects that the base has or that were uploaded since it was committed
@@ -99,6 +100,13 @@ func (u *uploader) buffer() []byte {
 // not, and enters it. Only the store's errors end a save; a file's are reported.
 func (w *Workspace) storeFile(ctx context.Context, p string, t *tree) error {
 	u := w.uploads
+	if u.open {
+		// Opening it changes the times of the file, which may have another name.
+		if info, err := u.local.root.Lstat(p); err == nil && info.Mode()&0o400 == 0 {
+			u.alone.Lock()
+			defer u.alone.Unlock()
+		}
+	}
 	var k known
 	var err error
 	for attempt := range readAgain {

@@ -243,3 +243,33 @@ func TestClosedIgnoreFile(t *testing.T) {
 		t.Errorf("%v is %v, want mode 0", info, err)
 	}
 }
+
+// Names of one closed file are read at the same time, and none of them with the
+// mode that another was opened with.
+func TestClosedHardLinks(t *testing.T) {
+	t.Parallel()
+	if !asUser(t) {
+		return
+	}
+	s := memory(t)
+	w, _ := mustRestore(t, s.bucket(t), t.TempDir())
+	at := func(name string) string { return filepath.Join(w.local.dir, name) }
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		write(t, w.local.dir, name, strings.Repeat(name, 50_000))
+		for i := range 20 {
+			if err := os.Link(at(name), at(name+string(rune('a'+i)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		os.Chmod(at(name), 0)
+	}
+	got, err := w.Finish(t.Context())
+	if err != nil || got.LeftOutCount != 0 {
+		t.Errorf("finished %+v, %v", got, err)
+	}
+	for p, k := range w.base {
+		if k.Mode != 0 {
+			t.Errorf("%s has mode %o, want 0", p, k.Mode)
+		}
+	}
+}
