@@ -94,9 +94,18 @@ func (w *Workspace) Claim(ctx context.Context) (Saved, error) {
 // scanAndCommit returns the tree, if it came to one, with what went wrong.
 func (w *Workspace) scanAndCommit(ctx context.Context) (t *tree, err error) {
 	for range 3 {
+		folder := w.local.id
 		t, err = w.scan(ctx, w.storeFile)
 		if err != nil {
 			return nil, fmt.Errorf("save workspace: %w", err)
+		}
+		// What was not found because the folder was moved meanwhile is not deleted.
+		if err := w.local.refresh(); err != nil {
+			return nil, err
+		}
+		if w.local.id != folder {
+			t, err = nil, errMovedAway
+			continue
 		}
 		if err = w.commit(ctx, t); !errors.Is(err, errAgain) {
 			break

@@ -1,9 +1,13 @@
 package workspace
 
 import (
+	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -98,4 +102,47 @@ func TestSavedTreeComesBack(t *testing.T) {
 			t.Errorf("save after restore is not a no-op: %+v", again)
 		}
 	})
+}
+
+// A folder that is moved in the middle of a save, or another put in its place, is
+// no deletion of what the save does not find any more.
+func TestFolderMovedInTheMiddleOfASave(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]func(dir string){
+		"away":     func(string) {},
+		"replaced": func(dir string) { os.Mkdir(dir, 0o755) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var move func()
+			var once sync.Once
+			s := memory(t).between(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/objects/") && move != nil {
+					once.Do(move)
+				}
+				next.ServeHTTP(w, r)
+			})
+			dir := filepath.Join(t.TempDir(), "ws")
+			w, _ := mustRestore(t, s.bucket(t), dir)
+			write(t, dir, "z/kept", "1")
+			mustSave(t, w)
+			for i := range 100 {
+				write(t, dir, fmt.Sprint("new/", i), strings.Repeat("x", i))
+			}
+			move = func() {
+				os.Rename(dir, dir+".moved")
+				after(dir)
+			}
+			got, err := w.Save(t.Context())
+			if name == "away" && !errors.Is(err, errMovedAway) {
+				t.Errorf("saved %+v, %v; want that the folder was moved", got, err)
+			}
+			if name == "replaced" && (err != nil || got.Files != 0) {
+				t.Errorf("saved %+v, %v; want the folder that is there", got, err)
+			}
+			if _, kept := plainFiles(t, w.b)["z/kept"]; kept != (name == "away") {
+				t.Errorf("the plain file is there: %v", kept)
+			}
+		})
+	}
 }
