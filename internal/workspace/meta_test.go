@@ -139,3 +139,31 @@ func TestForeignMetadataIsRefused(t *testing.T) {
 		t.Errorf("a sound one: %v", err)
 	}
 }
+
+// What is one file on a volume and two in the generation that is restored there has
+// the mode and time of each.
+func TestHardLinkOfTheVolumeIsParted(t *testing.T) {
+	t.Parallel()
+	s := memory(t)
+	dir, other := t.TempDir(), t.TempDir()
+	w, _ := mustRestore(t, s.run(t, "c/1"), dir)
+	write(t, dir, "a", "1")
+	for _, name := range []string{"b", "c"} {
+		if err := os.Link(filepath.Join(dir, "a"), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSave(t, w)
+	w.Close()
+	w, _ = mustRestore(t, s.run(t, "c/2"), other)
+	os.Remove(filepath.Join(other, "b"))
+	write(t, other, "b", "1")
+	os.Chmod(filepath.Join(other, "b"), 0o600)
+	mustSave(t, w)
+	w.Close()
+	_, r := mustRestore(t, s.run(t, "c/3"), dir)
+	wantSame(t, picture(t, dir), picture(t, other))
+	if _, links, _ := inode(t, filepath.Join(dir, "a")); links != 2 || r.RecoveredFiles != 0 {
+		t.Errorf("a has %d names, want 2; restored %+v", links, r)
+	}
+}

@@ -39,10 +39,13 @@ type placing struct {
 	done   Progress
 	shown  time.Time
 	report *Restored
+	taken  map[fileID]bool // files of the volume that are a path of the base already
 }
 
 func newPlacing(w *Workspace, in *survey, progress func(Progress)) *placing {
-	return &placing{w: w, in: in, progress: progress, under: path.Join(RecoveredDir, time.Now().UTC().Format("20060102-150405.000000"))}
+	now := time.Now().UTC().Format("20060102-150405.000000")
+	p := &placing{w: w, in: in, progress: progress, under: path.Join(RecoveredDir, now), taken: map[fileID]bool{}}
+	return p
 }
 
 // all makes the directory what the base and the outside edits say.
@@ -327,6 +330,12 @@ func (p *placing) file(ctx context.Context, q string) error {
 	}
 	var info fs.FileInfo
 	if there {
+		there, err = p.takes(q)
+		if err != nil {
+			return err
+		}
+	}
+	if there {
 		l := p.w.local
 		p.setAttributes(l.inVolume(q), k.Entry)
 		if err := errors.Join(l.root.Chmod(q, fileMode(k.Mode)), l.setTime(l.inVolume(q), k.MTime)); err != nil {
@@ -345,6 +354,24 @@ func (p *placing) file(ctx context.Context, q string) error {
 	p.mu.Unlock()
 	p.show(1, k.Size, false)
 	return nil
+}
+
+// takes says whether the file at a path can be the base's there. One that is another
+// path already, as a hard link that the base has not, would have that one's mode
+// and time.
+func (p *placing) takes(q string) (bool, error) {
+	info, err := p.w.local.root.Lstat(q)
+	if err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id := idOf(info)
+	if p.taken[id] {
+		return false, nil
+	}
+	p.taken[id] = true
+	return true, nil
 }
 
 // place writes an object to a new file, puts that in its place, and returns how
