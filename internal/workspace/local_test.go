@@ -235,3 +235,46 @@ func TestChangesAreSeen(t *testing.T) {
 		t.Errorf("%d dirty at the end, %v", n, err)
 	}
 }
+
+// A user's own file, link or folder of the name RecoveredDir stops no restore.
+func TestRecoveredDirIsTheUsers(t *testing.T) {
+	t.Parallel()
+	make := map[string]func(p string) error{
+		"file":   func(p string) error { return os.WriteFile(p, []byte("mine"), 0o644) },
+		"link":   func(p string) error { return os.Symlink("/etc", p) },
+		"folder": func(p string) error { return os.Mkdir(p, 0o755) },
+	}
+	for here := range make {
+		for there := range make {
+			t.Run(here+" and "+there, func(t *testing.T) {
+				t.Parallel()
+				s := memory(t)
+				dir, other := t.TempDir(), t.TempDir()
+				w, _ := mustRestore(t, s.run(t, "c/1"), dir)
+				write(t, dir, "a", "1")
+				mustSave(t, w)
+				w.Close()
+				w, _ = mustRestore(t, s.run(t, "c/2"), other)
+				write(t, other, "a", "2")
+				if err := make[there](filepath.Join(other, RecoveredDir)); err != nil {
+					t.Fatal(err)
+				}
+				mustSave(t, w)
+				w.Close()
+				write(t, dir, "a", "not saved")
+				if err := make[here](filepath.Join(dir, RecoveredDir)); err != nil {
+					t.Fatal(err)
+				}
+				_, r := mustRestore(t, s.run(t, "c/3"), dir)
+				if got := read(t, dir, filepath.Join(r.Recovered, "a")); got != "not saved" || read(t, dir, "a") != "2" {
+					t.Errorf("lost: restored %+v, %q", r, got)
+				}
+				want, err1 := os.Lstat(filepath.Join(other, RecoveredDir))
+				got, err2 := os.Lstat(filepath.Join(dir, RecoveredDir))
+				if err1 != nil || err2 != nil || got.Mode().Type() != want.Mode().Type() {
+					t.Errorf("%s is %v (%v), want %v (%v)", RecoveredDir, got, err2, want, err1)
+				}
+			})
+		}
+	}
+}

@@ -45,6 +45,12 @@ type placing struct {
 func newPlacing(w *Workspace, in *survey, progress func(Progress)) *placing {
 	now := time.Now().UTC().Format("20060102-150405.000000")
 	p := &placing{w: w, in: in, progress: progress, under: path.Join(RecoveredDir, now), taken: map[fileID]bool{}}
+	edited := slices.ContainsFunc(in.files, func(f outside) bool { return f.path == RecoveredDir })
+	saved, ok := w.base[RecoveredDir]
+	info, err := p.lstat(RecoveredDir)
+	if edited || ok && saved.Kind != Dir || err == nil && info != nil && !info.IsDir() {
+		p.under = RecoveredDir + "-" + now // that name is the user's
+	}
 	return p
 }
 
