@@ -146,7 +146,7 @@ func (w *Workspace) mirror(ctx context.Context, t *tree) (m Mirrored, err error)
 		return m, nil
 	}
 	began := time.Now()
-	defer func() { m.Took = time.Since(began) }()
+	defer func(began time.Time) { m.Took = time.Since(began) }(began)
 	j, err := w.openJournal(ctx)
 	if err != nil {
 		return m, err
@@ -160,10 +160,11 @@ func (w *Workspace) mirror(ctx context.Context, t *tree) (m Mirrored, err error)
 	if err := w.writeJournal(ctx, j); err != nil {
 		return m, err
 	}
+	began = time.Now()
 	if err := w.look(ctx, removes, copies); err != nil {
 		return m, err
 	}
-	run := &mirroring{w: w, m: &m, journal: j}
+	run := &mirroring{w: w, m: &m, journal: j, looked: began}
 	// Removing first: where a directory takes a file's place, stores that keep
 	// objects as files have room for only one.
 	err = parallel(ctx, removes, run.remove)
@@ -211,8 +212,9 @@ func (w *Workspace) look(ctx context.Context, lists ...[]*task) error {
 
 // mirroring is the work on the plain files of one generation.
 type mirroring struct {
-	w *Workspace
-	m *Mirrored
+	w      *Workspace
+	m      *Mirrored
+	looked time.Time // when it was found out what stands at the paths
 
 	mu       sync.Mutex
 	journal  journal
@@ -240,7 +242,23 @@ func isKnown(etags map[string]Sum, etag string) bool {
 	return ok
 }
 
+// lookAgain finds out once more what stands at a path, if the look at all of them
+// was a while ago.
+func (r *mirroring) lookAgain(ctx context.Context, t *task) error {
+	if time.Since(r.looked) < fenceEvery {
+		return nil
+	}
+	info, found, err := r.w.b.stat(ctx, r.w.b.key(t.path))
+	if t.before = ""; found {
+		t.before = info.ETag
+	}
+	return err
+}
+
 func (r *mirroring) remove(ctx context.Context, t *task) error {
+	if err := r.lookAgain(ctx, t); err != nil {
+		return err
+	}
 	if r.conflict(t) {
 		return nil
 	}
@@ -275,6 +293,9 @@ func (r *mirroring) forget(p string) {
 }
 
 func (r *mirroring) copy(ctx context.Context, t *task) error {
+	if err := r.lookAgain(ctx, t); err != nil {
+		return err
+	}
 	if r.conflict(t) {
 		return nil
 	}
@@ -306,7 +327,8 @@ func (r *mirroring) copy(ctx context.Context, t *task) error {
 	return nil
 }
 
-// fenceEvery is how long a look at the next generation's key is good for.
+// fenceEvery is how long a look at the next generation's key, or at the plain files,
+// is good for.
 const fenceEvery = 2 * time.Second
 
 // fence stops the work once another writer has gone on: the plain files are

@@ -2,11 +2,13 @@ package workspace
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -387,4 +389,68 @@ func TestEarlierBytesPutBack(t *testing.T) {
 	}
 	mustSave(t, w)
 	wantPlain(t, b, map[string]string{"changed": "1", "deleted": "1", "same": "1"})
+}
+
+// What another program writes while many plain files are copied or deleted is left
+// alone, though it was not there when they were listed.
+func TestOutsideEditDuringAMirror(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{http.MethodPut, http.MethodDelete} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			direct := memory(t)
+			var active atomic.Bool
+			var mu sync.Mutex
+			begun := map[string]bool{}
+			edited := make(chan struct{})
+			s := direct.between(t, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if active.Load() && r.Method == method && !strings.Contains(r.URL.Path, reserved) {
+					mu.Lock()
+					begun[strings.TrimPrefix(r.URL.Path, "/bucket/ws/")] = true
+					mu.Unlock()
+					<-edited
+				}
+				next.ServeHTTP(w, r)
+			})
+			dir := t.TempDir()
+			w, _ := mustRestore(t, s.bucket(t), dir)
+			fill := func(text string) {
+				for i := range 100 {
+					write(t, dir, fmt.Sprint("f", i), text)
+				}
+			}
+			fill("1")
+			mustSave(t, w)
+			if fill("22"); method == http.MethodDelete {
+				for i := range 100 {
+					os.Remove(filepath.Join(dir, fmt.Sprint("f", i)))
+				}
+			}
+			active.Store(true)
+			theirs := make(chan string, 1)
+			go func() {
+				defer close(edited)
+				waitFor(t, "the plain files to be worked on", func() bool {
+					mu.Lock()
+					defer mu.Unlock()
+					return len(begun) > 0
+				})
+				time.Sleep(fenceEvery + 100*time.Millisecond)
+				mu.Lock()
+				defer mu.Unlock()
+				for i := range 100 {
+					if name := fmt.Sprint("f", i); !begun[name] {
+						putPlain(t, direct.bucket(t), name, "theirs", nil)
+						theirs <- name
+						return
+					}
+				}
+			}()
+			got := mustSave(t, w)
+			name := <-theirs
+			if text := plainFiles(t, w.b)[name]; text != "theirs" || !slices.Equal(got.Mirror.Conflicts, []string{name}) {
+				t.Errorf("lost: %s is %q; conflicts %v", name, text, got.Mirror.Conflicts)
+			}
+		})
+	}
 }
