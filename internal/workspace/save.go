@@ -51,7 +51,7 @@ func (w *Workspace) Save(ctx context.Context) (Saved, error) {
 	s.Changed = w.header.Generation != before
 	s.Generation, s.Files, s.Bytes = w.header.Generation, w.header.Files, w.header.Bytes
 	for p, k := range w.base {
-		if k.Kind == File && strings.HasPrefix(p, RecoveredDir) {
+		if k.Kind == File && (strings.HasPrefix(p, RecoveredDir+"/") || strings.HasPrefix(p, RecoveredDir+"-2")) {
 			s.Recovered++
 		}
 	}
