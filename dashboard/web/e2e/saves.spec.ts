@@ -102,7 +102,7 @@ test('a start that waits for the store is cancelled', async () => {
   await storeAnswers(503)
   await press('Start')
   await state('starting')
-  const last = async () => (await page.evaluate(async (at) => ((await (await fetch(`/api/containers/${at}`)).json()) as { job: string }).job, id)) as string
+  const last = async () => (await page.evaluate(async (at) => ((await (await fetch(`/api/containers/${at}`)).json()) as { jobId: string }).jobId, id)) as string
   await page.goto(`/dashboard/jobs?open=${encodeURIComponent(await last())}`)
   const job = page.getByRole('dialog').filter({ hasText: 'Container start' }).first()
   await job.getByRole('button', { name: 'Cancel' }).click()
