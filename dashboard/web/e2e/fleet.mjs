@@ -229,7 +229,7 @@ export async function startFleet(options = {}, port = 0) {
       { id: '2-0', type: 'container.running', at: ago(690), containerId: events[0], by: 'container-create', message: 'The URLs answer.' },
       { id: '3-0', type: 'container.idle_warning', at: ago(120), containerId: events[0], by: 'sweep-idle', message: 'It stops in 5 minutes.', receipt: { reason: 'inactivity', lastActivity: ago(1500), source: 'editor', signal: 'agent', stopsAt: ago(-300) } },
     ] })
-    if (at(/^\/api\/containers\/([^/]+)\/generations$/)) return json(200, { generations: [17, 16, 15].map((g) => ({ generation: g, at: ago((18 - g) * 900) })) })
+    if (at(/^\/api\/containers\/([^/]+)\/generations$/)) return json(200, { generations: [17, 16, 15].map((g) => ({ generation: g, at: ago((18 - g) * 900), files: 1986 + g, bytes: 104_857_600 })) })
     const one = at(/^\/api\/containers\/([^/]+)$/)
     if (one && req.method === 'GET') return f.containers.has(one[0]) ? json(200, f.containers.get(one[0])) : fault(404, 'CONTAINER_NOT_FOUND', `There is no container "${one[0]}".`)
     return fault(404, 'NOT_FOUND', 'There is no such thing.')
